@@ -1,0 +1,26 @@
+// The table of contents of the trainers: cnn, command, synthetic.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/trainer.h"
+
+namespace brood {
+
+std::vector<std::string> trainer_names();
+
+// Throws UserError for an unknown name, a data set that is missing, a block that is no JSON.
+std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup);
+
+// What a point will cost. Runs in the controller, so it never runs user code.
+std::unique_ptr<Planner> make_planner(const TrainerSetup& setup);
+
+// What is wrong with a trainer's block once its references are resolved for one point, with
+// pointers relative to the block. Empty: nothing.
+std::vector<Problem> check_trainer(std::string_view name, const std::string& resolved_json);
+
+}  // namespace brood
