@@ -53,6 +53,9 @@ struct Field {
   Value decode(double unit) const;
   double encode(const Value& value) const;  // the centre of the value's cell
   bool contains(const Value& value) const;
+
+  // "a whole number from 1 to 3", "one of 16, 32": what is allowed, for people.
+  std::string allowed() const;
 };
 
 // One value per field of the space, active or not.
@@ -96,7 +99,10 @@ class SearchSpace {
   void require_member(const ParamSet& params) const;
 
  private:
+  ParamSet only(const Point& point, const std::vector<bool>& on) const;
+
   std::vector<Field> fields_;
+  std::vector<std::vector<std::size_t>> parents_;  // by field, one for each of its conditions
   Mentions mentions_;
 };
 

@@ -1,0 +1,43 @@
+// The parsed form of a trainer's block, private to engine/resolve*.cpp.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/expression.h"
+
+namespace brood {
+
+struct TemplateNode {
+  enum class Kind : std::uint8_t {
+    literal,     // text: JSON without references
+    object,      // items: by key
+    list,        // items, keys empty
+    parameter,   // reference
+    expression,  // expression
+    repeat,      // items: count, body; text: the counter, may be empty
+    choose,      // items: by, then one list for each case, by its name
+  };
+  Kind kind = Kind::literal;
+  std::string pointer;  // as written
+  std::string text;
+  std::vector<std::pair<std::string, TemplateNode>> items;
+  Reference reference;
+  Expression expression;
+  bool shifts = false;  // list: its elements may move when it is resolved
+};
+
+// Appends to problems; the tree is usable only when it added none. Throws UserError for text that
+// is not JSON.
+TemplateNode parse_template(std::string_view block, std::vector<Problem>& problems);
+
+// `/` and `~` in a key as RFC 6901 writes them.
+std::string pointer_token(std::string_view key);
+
+// As a JSON string with its quotes.
+std::string json_quoted(std::string_view text);
+
+}  // namespace brood
