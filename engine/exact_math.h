@@ -5,9 +5,9 @@
 
 namespace brood::exact {
 
-double exp(double x);             // 0 below -745.2, infinity above 709.8; NaN for NaN
-double log(double x);             // x > 0; -infinity for 0, NaN below
-double pow(double x, double y);   // x >= 0: exp(y log x), exact for small whole y
-double normal_quantile(double p); // 0 < p < 1; relative error below 1e-13
+double exp(double x);              // 0 below -745.2, infinity above 709.8; NaN for NaN
+double log(double x);              // x > 0; -infinity for 0, NaN below
+double pow(double x, double y);    // x >= 0: exp(y log x), exact for small whole y
+double normal_quantile(double p);  // 0 < p < 1; relative error below 1e-13
 
 }  // namespace brood::exact

@@ -38,9 +38,9 @@ struct Budget {
 };
 
 struct FaultTolerance {
-  int max_retries_per_trial = 2;        // charged attempts beyond the first
-  int checkpoint_every_epochs = 0;      // 0: none
-  std::optional<Millis> report_timeout; // silence that fails an attempt
+  int max_retries_per_trial = 2;         // charged attempts beyond the first
+  int checkpoint_every_epochs = 0;       // 0: none
+  std::optional<Millis> report_timeout;  // silence that fails an attempt
 };
 
 struct Output {
@@ -50,8 +50,8 @@ struct Output {
 };
 
 struct Resources {
-  std::optional<int> executors;                  // nullopt: auto, one a core
-  std::optional<std::uint64_t> memory_per_trial; // bytes; resolved and stored at creation
+  std::optional<int> executors;                   // nullopt: auto, one a core
+  std::optional<std::uint64_t> memory_per_trial;  // bytes; resolved and stored at creation
 };
 
 // A named algorithm and its settings as JSON text with defaults filled in.
@@ -77,9 +77,9 @@ struct ExperimentSpec {
   Resources resources;
   Output output;
   std::string trainer_name;
-  std::string trainer;  // the config's `trainer` block, JSON text, with its $param and $expr
-  std::string data_dir; // absolute; empty: the usual places
-  std::string config;   // the whole config as canonical JSON text (comments gone, keys sorted)
+  std::string trainer;   // the config's `trainer` block, JSON text, with its $param and $expr
+  std::string data_dir;  // absolute; empty: the usual places
+  std::string config;    // the whole config as canonical JSON text (comments gone, keys sorted)
 };
 
 }  // namespace brood

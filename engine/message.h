@@ -16,27 +16,29 @@ namespace brood {
 
 // --- worker or supervisor -> controller ---
 
-struct Hello {            // first frame of a worker
+struct Hello {  // first frame of a worker
   Offer offer;
-  std::string build;      // build_id(); another build is refused by name
+  std::string build;  // build_id(); another build is refused by name
   std::string host;
   std::int64_t pid = 0;
 };
-struct Idle {             // the slot can take a trial
+struct Idle {  // the slot can take a trial
   int slot = 0;
 };
 // What became of a trial. One way; resent until acknowledged; duplicates are known by `sequence`.
+// Progress is for the supervisor's beat only: it has sequence 0 and is never resent.
 struct Told {
   std::int64_t sequence = 0;  // 1, 2, ... per worker
   TrialId trial = 0;
   int attempt = 1;
-  Event event;                // report, saved, ended or failed; its slot is the worker's
+  Event event;  // report, saved, ended or failed; its slot is the worker's
 };
-struct NodeHello {        // first frame of a supervisor
+struct NodeHello {  // first frame of a supervisor
   std::string host, build;
   std::int64_t pid = 0;
   int cores = 1;
-  std::uint64_t bytes = 0;  // memory of the host
+  std::uint64_t bytes = 0;                   // memory of the host
+  std::vector<std::string> numeric_classes;  // what its machine can run, best first
 };
 struct SlotBeat {
   int worker = 0, slot = 0;
@@ -44,32 +46,34 @@ struct SlotBeat {
   std::int64_t step = 0;
   std::uint64_t rss = 0;
 };
-struct Beat {             // once a second from each supervisor
+struct Beat {  // once a second from each supervisor
   std::vector<SlotBeat> slots;
 };
-struct Lost {             // a worker process ended; by its supervisor
+struct Lost {  // a worker process ended; by its supervisor
   int worker = 0;
   Cause cause = Cause::lost;  // exit_status, signal, memory, deadline, silence; lost: outside kill
   std::string why;            // one sentence
   std::string log_tail;
   std::uint64_t max_rss = 0;
+  bool last = false;  // too many workers died before their hello: no replacement comes
 };
 
 // --- controller -> supervisor ---
 
-struct Setup {            // start workers; forwarded to each as its first frame
+struct Setup {  // start workers; forwarded to each as its first frame
   TrainerSetup trainer;
   int workers = 1;
   std::int64_t report_timeout_ms = 0;  // 0: none
   std::int64_t max_trial_ms = 0;       // 0: none
+  std::int64_t lease_ms = 0;           // 0: the supervisor lives in the controller's process
   std::string log_dir;                 // of the workers themselves
 };
-struct Lease {};          // once a second; without it for a while a supervisor kills its workers
-struct Kill {             // end this worker now; Lost follows
+struct Lease {};  // once a second; without it for a while a supervisor kills its workers
+struct Kill {     // end this worker now; Lost follows
   int worker = 0;
   std::string why;
 };
-struct Shutdown {};       // end all workers, then the supervisor
+struct Shutdown {};  // end all workers, then the supervisor
 
 // --- controller -> worker (through its supervisor, which reads them too) ---
 
@@ -88,7 +92,7 @@ struct Save {
   TrialId trial = 0;
   int attempt = 1;
 };
-struct Ack {              // every Told up to this sequence is durable
+struct Ack {  // every Told up to this sequence is durable
   std::int64_t sequence = 0;
 };
 
@@ -98,7 +102,7 @@ using Message = std::variant<Hello, Idle, Told, NodeHello, Beat, Lost, Setup, Le
 std::string encode(const Message& message);
 Message decode(std::string_view frame);
 
-// Identifies the program: version and a hash of the sources it was built from.
+// Identifies the program: its version and the linker's build id.
 std::string build_id();
 
 }  // namespace brood

@@ -105,7 +105,8 @@ std::uint64_t hash(const ParamSet& params) {
     if (const auto* flag = std::get_if<bool>(&value)) fnv.byte(*flag ? 1 : 0);
     if (const auto* whole = std::get_if<std::int64_t>(&value))
       fnv.word(static_cast<std::uint64_t>(*whole));
-    if (const auto* real = std::get_if<double>(&value)) fnv.word(std::bit_cast<std::uint64_t>(*real));
+    if (const auto* real = std::get_if<double>(&value))
+      fnv.word(std::bit_cast<std::uint64_t>(*real));
     if (const auto* label = std::get_if<std::string>(&value)) fnv.text(*label);
   }
   return fnv.state;

@@ -13,16 +13,16 @@ namespace brood {
 
 // What a stream is for. Numbers are part of the numerics version: append, never renumber.
 enum class Purpose : std::uint32_t {
-  propose = 1,   // the strategy's draws for one proposal
-  latent = 2,    // values of inactive genes
-  train = 3,     // the seed a trial's trainer is given
-  split = 4,     // validation split; depends on the experiment's seed alone (trial 0)
-  init = 5,      // initial weights
-  shuffle = 6,   // order of the samples in an epoch
-  dropout = 7,   // dropout masks
-  augment = 8,   // augmentation
-  synthetic = 9, // synthetic data and test functions
-  simulate = 10, // delays and faults of the simulated cluster
+  propose = 1,    // the strategy's draws for one proposal
+  latent = 2,     // values of inactive genes
+  train = 3,      // the seed a trial's trainer is given
+  split = 4,      // validation split; depends on the experiment's seed alone (trial 0)
+  init = 5,       // initial weights
+  shuffle = 6,    // order of the samples in an epoch
+  dropout = 7,    // dropout masks
+  augment = 8,    // augmentation
+  synthetic = 9,  // synthetic data and test functions
+  simulate = 10,  // delays and faults of the simulated cluster
 };
 
 // Cheap to make (32 bytes, no warm-up). Not thread-safe; copies continue independently.
@@ -30,8 +30,8 @@ class Rng {
  public:
   Rng(std::uint64_t seed, std::uint64_t trial, Purpose purpose);
 
-  std::uint64_t bits();           // 64 uniform bits
-  double uniform();               // [0, 1), 53 bits
+  std::uint64_t bits();                  // 64 uniform bits
+  double uniform();                      // [0, 1), 53 bits
   std::uint64_t below(std::uint64_t n);  // [0, n), unbiased; n > 0
   bool chance(double probability) { return uniform() < probability; }
   double normal();  // standard normal by inversion (exact_math.h), one uniform a draw

@@ -17,10 +17,11 @@ namespace brood {
 
 // The changes a run makes, in the order of their effect. A crash leaves a prefix of them.
 
-struct TrialAdded {    // a row in its first state; also a duplicate or infeasible one
+struct TrialAdded {  // a row in its first state; also a duplicate or infeasible one
   Trial trial;
 };
-struct TrialChanged {  // state, last_epoch, judged_epoch, objective, best_epoch, cause, why, same_as
+struct TrialChanged {  // state, last_epoch, judged_epoch, objective, best_epoch, cause, why,
+                       // same_as
   Trial trial;         // params, seed, lineage never change; reports are not looked at
 };
 struct AttemptStarted {
@@ -30,33 +31,33 @@ struct AttemptStarted {
   std::string host, device, numeric_class;
   std::int64_t started_us = 0;  // since 1970
   int from_epoch = 1;
-  std::string log;       // path, relative to the database's folder
+  std::string log;  // path, relative to the database's folder
 };
 struct AttemptEnded {
   TrialId trial = 0;
   int attempt = 1;
   std::int64_t ended_us = 0;
-  std::string end;       // "completed", "stopped", or a Cause
+  std::string end;  // "completed", "stopped", or a Cause
   bool charged = false;
-  std::string why;       // one sentence, with the tail of the log where it helps
+  std::string why;            // one sentence, with the tail of the log where it helps
   std::uint64_t max_rss = 0;  // bytes; 0: not known
 };
-struct Reported {        // one row per (trial, epoch); a repeat of a known epoch is not stored
+struct Reported {  // one row per (trial, epoch); a repeat of a known epoch is not stored
   TrialId trial = 0;
   Report report;
   std::int64_t wall_us = 0;  // since 1970
 };
-struct Judged {          // what resume needs of a stopper
+struct Judged {  // what resume needs of a stopper
   TrialId trial = 0;
   int epoch = 0;
-  double score = 0.0;    // what peers see
+  double score = 0.0;  // what peers see
   Verdict verdict = Verdict::proceed;
-  TrialId horizon = 0;   // trials below it were seen
+  TrialId horizon = 0;  // trials below it were seen
 };
 struct CheckpointSaved {
   TrialId trial = 0;
   int epoch = 0;
-  std::string path;      // relative to the database's folder
+  std::string path;  // relative to the database's folder
   std::uint64_t bytes = 0;
 };
 struct CheckpointDropped {
@@ -69,15 +70,15 @@ struct EventLogged {
   TrialId at_trial = -1;
   std::int64_t at_us = 0;
   std::string kind;
-  std::string body;      // JSON
+  std::string body;  // JSON
 };
-struct StateChanged {    // of the experiment: running, completed, interrupted, failed
+struct StateChanged {  // of the experiment: running, completed, interrupted, failed
   std::string state;
   std::string why;
 };
 
-using Change = std::variant<TrialAdded, TrialChanged, AttemptStarted, AttemptEnded, Reported, Judged,
-                            CheckpointSaved, CheckpointDropped, EventLogged, StateChanged>;
+using Change = std::variant<TrialAdded, TrialChanged, AttemptStarted, AttemptEnded, Reported,
+                            Judged, CheckpointSaved, CheckpointDropped, EventLogged, StateChanged>;
 
 // A process that runs the experiment, once per run or resume.
 struct Session {
@@ -100,7 +101,7 @@ struct History {
   std::vector<int> charged;      // by trial: charged attempts
   std::vector<Judged> verdicts;  // ordered by (epoch, trial)
   std::vector<CheckpointSaved> checkpoints;  // not dropped; ordered by (trial, epoch)
-  std::int64_t session = 0;      // 1, 2, ...: this one; the fence of every assignment
+  std::int64_t session = 0;                  // 1, 2, ...: this one; the fence of every assignment
 };
 
 using Ticket = std::uint64_t;  // 1, 2, 3, ... in the order of put()

@@ -18,7 +18,7 @@ class PointIndex {
  public:
   TrialId size() const { return static_cast<TrialId>(points_.size()); }
   const ParamSet& operator[](TrialId id) const { return points_[static_cast<std::size_t>(id)]; }
-  void add(ParamSet params);                                // as trial size()
+  void add(ParamSet params);                                  // as trial size()
   std::optional<TrialId> find(const ParamSet& params) const;  // the smallest id with this point
 
  private:
@@ -48,7 +48,8 @@ class Strategy {
   // Proposal k, after exactly trials 0 .. horizon(k) - 1 were told; `earlier` holds the points of
   // all trials below k. Changes nothing: the same call gives the same answer. All randomness comes
   // from rng, a stream of trial k alone. nullopt: there is no proposal k, nor any after it.
-  virtual std::optional<Suggestion> propose(TrialId k, Rng rng, const PointIndex& earlier) const = 0;
+  virtual std::optional<Suggestion> propose(TrialId k, Rng rng,
+                                            const PointIndex& earlier) const = 0;
 
   // Number of proposals of a search that ends by itself; nullopt: goes on until a budget ends it.
   virtual std::optional<std::int64_t> total() const = 0;

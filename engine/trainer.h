@@ -19,23 +19,23 @@ struct Assignment {
   TrialId trial = 0;
   int attempt = 1;
   ParamSet params;
-  int first_epoch = 1;          // > 1 when resume_from holds the epochs before it
+  int first_epoch = 1;  // > 1 when resume_from holds the epochs before it
   int last_epoch = 1;
   std::uint64_t seed = 0;
-  std::string resume_from;      // checkpoint to start from; empty: from scratch
-  std::string save_dir;         // folder for checkpoints, made on demand; empty: never save
-  int save_every_epochs = 0;    // 0: only when asked
-  std::string log;              // file that takes the trial's own output
+  std::string resume_from;    // checkpoint to start from; empty: from scratch
+  std::string save_dir;       // folder for checkpoints, made on demand; empty: never save
+  int save_every_epochs = 0;  // 0: only when asked
+  std::string log;            // file that takes the trial's own output
 };
 
 struct Event {
   enum class Kind : std::uint8_t { progress, report, saved, ended, failed };
   Kind kind = Kind::progress;
   int slot = 0;
-  std::int64_t step = 0;   // progress: batches so far
-  Report report;           // report
-  int epoch = 0;           // saved: the epoch the checkpoint holds; ended: the last one trained
-  std::string path;        // saved
+  std::int64_t step = 0;      // progress: batches so far
+  Report report;              // report
+  int epoch = 0;              // saved: the epoch the checkpoint holds; ended: the last one trained
+  std::string path;           // saved
   Cause cause = Cause::none;  // failed
   std::string why;            // failed: one sentence
 };
@@ -45,7 +45,7 @@ struct Offer {
   std::string device = "cpu";
   std::string numeric_class;  // kernel set, instruction set, precision, numerics version
   int slots = 1;
-  std::uint64_t bytes = 0;    // memory for trials; 0: not limited by the device
+  std::uint64_t bytes = 0;  // memory for trials; 0: not limited by the device
 };
 
 // One thread calls. Never calls back, never blocks longer than the slice.
@@ -56,7 +56,8 @@ class Trainer {
   virtual void start(int slot, const Assignment& assignment) = 0;  // the slot is free
   virtual void stop(int slot) = 0;  // the slot is free when it returns; no event follows
   virtual void save(int slot) = 0;  // a `saved` event follows when the trainer can save
-  virtual int wait_on() const = 0;  // descriptor that is readable when advance() has news; -1: always
+  virtual int wait_on()
+      const = 0;  // descriptor that is readable when advance() has news; -1: always
   virtual std::vector<Event> advance(Millis slice) = 0;
 };
 
@@ -88,11 +89,11 @@ std::unique_ptr<Trainer> one_slot(Offer offer, std::string objective, TrainingFa
 
 // What is known of a point before it is trained. Zero where nothing is known.
 struct Estimate {
-  int epochs = 1;               // how long the config trains it
+  int epochs = 1;  // how long the config trains it
   std::int64_t parameters = 0;
-  double flops = 0.0;           // of the whole training
-  std::uint64_t bytes = 0;      // peak memory of the trial
-  std::string infeasible;       // why it cannot be trained; empty: it can
+  double flops = 0.0;       // of the whole training
+  std::uint64_t bytes = 0;  // peak memory of the trial
+  std::string infeasible;   // why it cannot be trained; empty: it can
 };
 
 // Thread-safe, cheap (well under a millisecond).
@@ -104,13 +105,13 @@ class Planner {
 
 // What a worker is told once, before any assignment; the same for all workers of an experiment.
 struct TrainerSetup {
-  std::string name;            // cnn, command, synthetic
-  std::string config;          // the config's `trainer` block with its $param and $expr
-  std::string objective;       // the metric a NaN of which fails the trial
-  std::uint64_t seed = 0;      // the experiment's
-  std::string data_dir;        // absolute; empty: the usual places
-  std::string base_dir;        // absolute folder of the config file: where commands run
-  std::string numeric_class;   // to use; empty: the best on this machine
+  std::string name;                    // cnn, command, synthetic
+  std::string config;                  // the config's `trainer` block with its $param and $expr
+  std::string objective;               // the metric a NaN of which fails the trial
+  std::uint64_t seed = 0;              // the experiment's
+  std::string data_dir;                // absolute; empty: the usual places
+  std::string base_dir;                // absolute folder of the config file: where commands run
+  std::string numeric_class;           // to use; empty: the best on this machine
   std::uint64_t memory_per_trial = 0;  // bytes; 0: no limit
 };
 

@@ -25,7 +25,14 @@ namespace brood {
 using TrialId = std::int64_t;  // 0, 1, 2, ... in the order of proposal
 
 enum class TrialState : std::uint8_t {
-  waiting, running, completed, stopped, failed, infeasible, duplicate, surplus
+  waiting,
+  running,
+  completed,
+  stopped,
+  failed,
+  infeasible,
+  duplicate,
+  surplus
 };
 std::string_view to_text(TrialState state);
 TrialState trial_state(std::string_view text);  // throws UserError for an unknown word
@@ -38,17 +45,18 @@ Origin origin(std::string_view text);
 // Why a trial ended other than by completing. Stored as text.
 enum class Cause : std::uint8_t {
   none,
-  stopper,        // a verdict
-  trainer,        // the trainer reported it: an exception, a bad config of this point
-  nan,            // the objective became NaN
-  exit_status,    // the user's program ended with a non-zero status
-  signal,         // killed by its own signal
-  memory,         // over its memory limit
-  deadline,       // max_trial_time
-  silence,        // no report within report_timeout
-  protocol,       // a broken line
-  constraint,     // a constraint of the config
-  lost,           // worker, host or lease lost: never charged
+  stopper,      // a verdict
+  trainer,      // the trainer reported it: an exception, a bad config of this point
+  nan,          // the objective became NaN
+  exit_status,  // the user's program ended with a non-zero status
+  signal,       // killed by its own signal
+  memory,       // over its memory limit
+  deadline,     // max_trial_time
+  silence,      // no report within report_timeout
+  protocol,     // a broken line
+  constraint,   // a constraint of the config
+  lost,         // worker, host or lease lost: never charged
+  checkpoint,   // the checkpoint to resume from cannot be read: dropped, the trial starts over
 };
 std::string_view to_text(Cause cause);
 Cause cause(std::string_view text);
@@ -88,12 +96,12 @@ struct Trial {
   std::uint64_t seed = 0;          // given to the trainer; does not contain the attempt
   int first_epoch = 1;
   int last_epoch = 1;
-  int judged_epoch = 0;            // reports up to here are official; later ones are speculative
-  std::vector<Report> reports;     // ascending, from first_epoch; may be dropped once it ended
-  std::optional<double> objective; // reduced over the official reports; absent without one or NaN
-  std::optional<int> best_epoch;   // where the reduced value was reached
+  int judged_epoch = 0;             // reports up to here are official; later ones are speculative
+  std::vector<Report> reports;      // ascending, from first_epoch; may be dropped once it ended
+  std::optional<double> objective;  // reduced over the official reports; absent without one or NaN
+  std::optional<int> best_epoch;    // where the reduced value was reached
   Cause cause = Cause::none;
-  std::string why;                 // one sentence for people; empty when completed
+  std::string why;  // one sentence for people; empty when completed
 };
 
 }  // namespace brood

@@ -1,0 +1,168 @@
+#include "cli/progress_display.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace brood {
+
+namespace {
+
+constexpr std::size_t kRunningShown = 8;
+constexpr Millis kSummaryEvery{30000};
+
+std::string span(Millis time) {
+  const auto s = time.count() / 1000;
+  if (s < 60) return std::to_string(s) + " s";
+  if (s < 3600) return std::to_string(s / 60) + " min " + std::to_string(s % 60) + " s";
+  return std::to_string(s / 3600) + " h " + std::to_string(s % 3600 / 60) + " min";
+}
+
+std::string short_number(double value) {
+  std::array<char, 32> buffer{};
+  std::snprintf(buffer.data(), buffer.size(), "%.6g", value);
+  return buffer.data();
+}
+
+std::string trial_line(const ExperimentSpec& spec, const Trial& trial) {
+  std::string line = "trial " + std::to_string(trial.id) + " " + std::string(to_text(trial.state));
+  if (trial.objective) line += "  " + spec.objective.metric + " " + short_number(*trial.objective);
+  line += "  " + to_text(trial.params);
+  if (!trial.why.empty()) line += "  (" + trial.why.substr(0, trial.why.find('\n')) + ")";
+  return line;
+}
+
+std::int64_t settled(const Progress& p) {
+  return p.completed + p.stopped + p.failed + p.infeasible + p.duplicates;
+}
+
+// "3 of 6 trials, 2 running, ..." without the bar and the best.
+std::string counts(const Progress& p) {
+  std::string text = std::to_string(settled(p));
+  if (p.expected) text += " of " + std::to_string(*p.expected);
+  text += " trials done";
+  const auto part = [&](std::int64_t n, const char* what) {
+    if (n > 0) text += ", " + std::to_string(n) + " " + what;
+  };
+  part(static_cast<std::int64_t>(p.running.size()), "running");
+  part(p.stopped, "stopped early");
+  part(p.failed, "failed");
+  part(p.infeasible, "infeasible");
+  part(p.duplicates, "served from the record");
+  part(p.retried, "attempts repeated");
+  return text;
+}
+
+std::string machine(const Progress& p) {
+  std::string text = std::to_string(p.busy) + " of " + std::to_string(p.executors) +
+                     " executors busy (" + std::to_string(static_cast<int>(p.busy_share * 100)) +
+                     " % so far), " + span(p.elapsed);
+  if (p.remaining) text += ", about " + span(*p.remaining) + " left";
+  return text;
+}
+
+class Lines final : public Observer {
+ public:
+  Lines(const ExperimentSpec& spec, std::FILE* out) : spec_(spec), out_(out) {}
+
+  void progress(const Progress& p) override {
+    if (p.trouble != trouble_) {
+      trouble_ = p.trouble;
+      if (!trouble_.empty()) line("waiting: " + trouble_);
+    }
+    if (p.elapsed - shown_ < kSummaryEvery) return;
+    shown_ = p.elapsed;
+    std::string text = counts(p) + "; " + machine(p);
+    if (p.best_objective)
+      text +=
+          "; best " + short_number(*p.best_objective) + " (trial " + std::to_string(*p.best) + ")";
+    line(text);
+  }
+  void trial_ended(const Trial& trial) override { line(trial_line(spec_, trial)); }
+  void note(const std::string& sentence) override { line(sentence); }
+
+ private:
+  void line(const std::string& text) {
+    std::fprintf(out_, "%s\n", text.c_str());
+    std::fflush(out_);
+  }
+  const ExperimentSpec& spec_;
+  std::FILE* out_;
+  std::string trouble_;
+  Millis shown_{0};
+};
+
+// A block at the bottom that is drawn over itself; ended trials scroll away above it.
+class Live final : public Observer {
+ public:
+  Live(const ExperimentSpec& spec, std::FILE* out) : spec_(spec), out_(out) {}
+  ~Live() override { std::fflush(out_); }
+
+  void progress(const Progress& p) override {
+    block_.clear();
+    if (p.expected && *p.expected > 0) {
+      const int width = 40;
+      const auto full = static_cast<int>(width * std::min(settled(p), *p.expected) / *p.expected);
+      block_.push_back("[" + std::string(static_cast<std::size_t>(full), '#') +
+                       std::string(static_cast<std::size_t>(width - full), '.') + "] " + counts(p));
+    } else {
+      block_.push_back(counts(p));
+    }
+    block_.push_back(machine(p));
+    if (p.best_objective)
+      block_.push_back("best " + spec_.objective.metric + " " + short_number(*p.best_objective) +
+                       " (trial " + std::to_string(*p.best) + ")");
+    if (!p.trouble.empty()) block_.push_back("waiting: " + p.trouble);
+    for (const RunningTrial& r : p.running) {
+      if (&r - p.running.data() == static_cast<std::ptrdiff_t>(kRunningShown)) {
+        block_.push_back("  and " + std::to_string(p.running.size() - kRunningShown) + " more");
+        break;
+      }
+      block_.push_back("  trial " + std::to_string(r.trial) + "  epoch " + std::to_string(r.epoch) +
+                       " of " + std::to_string(r.last_epoch) + "  on " + r.executor +
+                       (r.attempt > 1 ? ", attempt " + std::to_string(r.attempt) : ""));
+    }
+    draw({});
+  }
+  void trial_ended(const Trial& trial) override { draw(trial_line(spec_, trial)); }
+  void note(const std::string& sentence) override { draw(sentence); }
+
+ private:
+  // Erases the block, lets one line scroll away if there is one, and draws the block again.
+  void draw(const std::string& above) {
+    winsize size{};
+    const bool known = ioctl(fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    const std::size_t width = known ? size.ws_col : 80;
+    std::string text;
+    if (drawn_ > 0) text += "\x1b[" + std::to_string(drawn_) + "A";
+    text += "\r\x1b[J";
+    if (!above.empty()) text += above + "\n";
+    for (const std::string& line : block_) text += line.substr(0, width - 1) + "\n";
+    drawn_ = block_.size();
+    std::fputs(text.c_str(), out_);
+    std::fflush(out_);
+  }
+
+  const ExperimentSpec& spec_;
+  std::FILE* out_;
+  std::vector<std::string> block_;
+  std::size_t drawn_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Observer> make_display(const ExperimentSpec& spec, Display display,
+                                       std::FILE* out) {
+  if (display == Display::automatic)
+    display = isatty(fileno(out)) != 0 ? Display::live : Display::lines;
+  if (display == Display::live) return std::make_unique<Live>(spec, out);
+  if (display == Display::lines) return std::make_unique<Lines>(spec, out);
+  return std::make_unique<Observer>();
+}
+
+}  // namespace brood

@@ -1,0 +1,328 @@
+#include "engine/controller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/error.h"
+
+namespace brood {
+
+namespace {
+
+constexpr Millis kShow{200};
+constexpr Millis kLeaseEvery{1000};
+// Frames taken before the loop looks at everything else again.
+constexpr int kFramesPerTurn = 1024;
+
+}  // namespace
+
+Controller::Controller(const ExperimentSpec& spec, Strategy& strategy, const Stopper* stopper,
+                       const Planner& planner, Store& store, Transport& transport,
+                       const Clock& clock, Observer& observer, ControllerOptions options)
+    : spec_(spec),
+      strategy_(strategy),
+      planner_(planner),
+      store_(store),
+      transport_(transport),
+      clock_(clock),
+      observer_(observer),
+      options_(std::move(options)),
+      verdicts_(stopper, spec.verdict_lag) {}
+
+void Controller::interrupt() noexcept {
+  interrupted_ = true;
+  transport_.wake();
+}
+
+Ending Controller::run() {
+  started_ = turned_ = clock_.now();
+  resume();
+  prepare_next();
+  settle();
+  if (!over()) put(StateChanged{"running", ""});
+  while (!over()) {
+    auto envelope = transport_.receive(wait_max());
+    more_to_do_ = false;
+    for (int taken = 0; envelope; envelope = transport_.receive(Millis{0})) {
+      take(*envelope);
+      if (++taken == kFramesPerTurn) {
+        more_to_do_ = true;
+        break;
+      }
+    }
+    turn();
+  }
+  return close();
+}
+
+// Nothing is left to start, to wait for or to settle.
+bool Controller::over() const {
+  if (closing_) return true;
+  return proposing_done_ && settled_ == static_cast<TrialId>(trials_.size());
+}
+
+void Controller::turn() {
+  const Millis now = clock_.now();
+  const auto span = static_cast<double>((now - turned_).count());
+  turned_ = now;
+  busy_time_ms_ += span * executors_.busy();
+  executor_time_ms_ += span * executors_.total();
+
+  watch_nodes();
+  for (auto ready = verdicts_.take_ready(); !ready.empty(); ready = verdicts_.take_ready())
+    for (const TrialId k : ready) advance(k);
+  settle();
+  if (!closing_ && interrupted_) closing_ = Ending{"interrupted", "asked to stop"};
+  if (!closing_ && spec_.budget.max_wall_time && now - started_ >= *spec_.budget.max_wall_time)
+    closing_ = Ending{"interrupted", "max_wall_time is used up"};
+  if (!closing_) dispatch();
+  acknowledge();
+  if (now - shown_ >= kShow) show_progress();
+}
+
+Millis Controller::wait_max() const { return more_to_do_ ? Millis{0} : kShow; }
+
+void Controller::take(const Envelope& envelope) {
+  const int node = envelope.from.node;
+  if (Node* known = executors_.node(node)) {
+    if (known->gone) {
+      // A node that was given up speaks again: its trials run elsewhere by now.
+      transport_.send({node, 0}, encode(Shutdown{}));
+      return;
+    }
+    known->heard = clock_.now();
+  }
+  try {
+    const Message message = decode(envelope.frame);
+    if (const auto* told = std::get_if<Told>(&message)) return on_told(envelope.from, *told);
+    if (const auto* idle = std::get_if<Idle>(&message))
+      return executors_.set_idle({envelope.from, idle->slot});
+    if (const auto* hello = std::get_if<NodeHello>(&message)) return on_node(node, *hello);
+    if (const auto* hello = std::get_if<Hello>(&message)) return on_hello(envelope.from, *hello);
+    if (const auto* lost = std::get_if<Lost>(&message)) return on_lost(node, *lost);
+  } catch (const UserError& error) {
+    observer_.note(std::string("a frame was not understood: ") + error.what());
+    if (envelope.from.worker > 0)
+      transport_.send({node, 0}, encode(Kill{envelope.from.worker, "it sent a broken frame"}));
+  }
+}
+
+void Controller::on_node(int node, const NodeHello& hello) {
+  executors_.add_node(node, hello, clock_.now());
+  if (hello.build != build_id())
+    return refuse_node(node, "it runs another build of brood (" + hello.build +
+                                 ", the controller is " + build_id() +
+                                 "): install the same program on every host");
+  if (nodes_started_ || static_cast<int>(executors_.nodes().size()) == options_.nodes)
+    start_nodes();
+}
+
+void Controller::refuse_node(int node, const std::string& why) {
+  Node& refused = executors_.nodes().at(node);
+  refused.gone = true;
+  last_loss_ = refused.hello.host + " is not used: " + why;
+  observer_.note(last_loss_);
+  transport_.send({node, 0}, encode(Shutdown{}));
+}
+
+// The numeric class of a new experiment is the best that all nodes offer; of an old one, the one it
+// was made with.
+void Controller::start_nodes() {
+  const auto offers = [](const Node& node, const std::string& wanted) {
+    const auto& classes = node.hello.numeric_classes;
+    return classes.empty() || std::find(classes.begin(), classes.end(), wanted) != classes.end();
+  };
+  auto& nodes = executors_.nodes();
+  if (numeric_class_.empty()) {
+    std::vector<std::string> common;
+    for (const auto& [number, node] : nodes)
+      if (!node.gone && common.empty()) common = node.hello.numeric_classes;
+    for (const auto& [number, node] : nodes)
+      if (!node.gone) std::erase_if(common, [&](const auto& c) { return !offers(node, c); });
+    numeric_class_ = common.empty() ? "any" : common.front();
+    store_.set_numeric_class(numeric_class_);
+  }
+  for (auto& [number, node] : nodes) {
+    if (node.gone) continue;
+    if (numeric_class_ != "any" && !offers(node, numeric_class_)) {
+      refuse_node(number, "it cannot compute in the experiment's numeric class " + numeric_class_ +
+                              "; run it on a machine that can, or start a new experiment");
+      continue;
+    }
+    Setup setup;
+    setup.trainer = {spec_.trainer_name,
+                     spec_.trainer,
+                     spec_.objective.metric,
+                     spec_.seed,
+                     spec_.data_dir,
+                     options_.base_dir,
+                     numeric_class_ == "any" ? "" : numeric_class_,
+                     spec_.resources.memory_per_trial.value_or(0)};
+    setup.workers = options_.workers_per_node;
+    setup.report_timeout_ms = spec_.fault_tolerance.report_timeout.value_or(Millis{0}).count();
+    setup.max_trial_ms = spec_.budget.max_trial_time.value_or(Millis{0}).count();
+    setup.lease_ms = options_.lease.count();
+    setup.log_dir = options_.files_dir.empty() ? "" : options_.files_dir + "/workers";
+    transport_.send({number, 0}, encode(setup));
+  }
+  nodes_started_ = true;
+}
+
+void Controller::on_hello(Address from, const Hello& hello) {
+  if (hello.build != build_id()) {
+    transport_.send({from.node, 0}, encode(Kill{from.worker, "it is another build of brood"}));
+    return;
+  }
+  executors_.add_worker(from, hello);
+}
+
+void Controller::on_told(Address from, const Told& told) {
+  WorkerRecord* worker = executors_.worker(from);
+  if (worker == nullptr) return;
+  if (told.sequence > worker->sequence + 1) return;  // a gap: the missing one will be resent first
+  if (told.sequence == worker->sequence + 1) {
+    worker->sequence = told.sequence;
+    const auto live = live_.find(told.trial);
+    const Place place{from, told.event.slot};
+    // The fence: anything else is a late word of an attempt that is over.
+    if (live != live_.end() && live->second.place == place && live->second.attempt == told.attempt)
+      take_event(told.trial, live->second, told.event);
+  }
+  acks_.push_back({last_ticket_, from, told.sequence});
+}
+
+void Controller::on_lost(int node, const Lost& lost) {
+  const Address address{node, lost.worker};
+  last_loss_ = lost.why;
+  if (!lost.log_tail.empty()) last_loss_ += "; its last words:\n" + lost.log_tail;
+  const auto held = executors_.remove_worker(address);
+  for (const TrialId k : held) {
+    const auto live = live_.find(k);
+    if (live == live_.end() || !live->second.place || live->second.place->worker != address)
+      continue;
+    // A crash is the trial's own fault only when nobody shared the worker with it.
+    const Cause cause = held.size() == 1 ? lost.cause : Cause::lost;
+    std::string why = lost.why;
+    if (!lost.log_tail.empty()) why += "\n" + lost.log_tail;
+    crash(k, live->second, cause, why, lost.max_rss);
+  }
+  if (lost.last) lose_node(node, "its workers do not start: " + last_loss_);
+}
+
+void Controller::lose_node(int number, const std::string& why) {
+  Node& node = executors_.nodes().at(number);
+  if (node.gone) return;
+  node.gone = true;
+  observer_.note(node.hello.host + " is lost: " + why);
+  put(EventLogged{-1, clock_.wall_us(), "node_lost", "\"" + node.hello.host + "\""});
+  std::vector<Address> workers;
+  for (const auto& [address, record] : executors_.workers())
+    if (address.node == number) workers.push_back(address);
+  for (const Address address : workers) {
+    for (const TrialId k : executors_.remove_worker(address)) {
+      const auto live = live_.find(k);
+      if (live != live_.end() && live->second.place && live->second.place->worker == address)
+        crash(k, live->second, Cause::lost, "its host was lost: " + why, 0);
+    }
+  }
+}
+
+void Controller::watch_nodes() {
+  const Millis now = clock_.now();
+  auto& nodes = executors_.nodes();
+  if (!nodes_started_ && !nodes.empty() && now - started_ > options_.node_wait) {
+    observer_.note("only " + std::to_string(nodes.size()) + " of " +
+                   std::to_string(options_.nodes) + " nodes came; going on without the rest");
+    start_nodes();
+  }
+  if (options_.lease > Millis{0}) {
+    // The supervisor kills its workers when a lease ends; only some time after that may its trials
+    // run elsewhere.
+    for (auto& [number, node] : nodes)
+      if (!node.gone && now - node.heard > options_.lease + options_.lease / 2)
+        lose_node(number,
+                  "it was silent for " + std::to_string((now - node.heard).count() / 1000) + " s");
+    if (now - leased_ >= kLeaseEvery) {
+      leased_ = now;
+      for (auto& [number, node] : nodes)
+        if (!node.gone) transport_.send({number, 0}, encode(Lease{}));
+    }
+  }
+  const bool all_gone =
+      std::all_of(nodes.begin(), nodes.end(), [](const auto& entry) { return entry.second.gone; });
+  if (all_gone && (nodes_started_ || !nodes.empty() || now - started_ > options_.node_wait))
+    throw UserError("no executor is left: " + (last_loss_.empty() ? "no node came" : last_loss_));
+}
+
+void Controller::acknowledge() {
+  const Ticket durable = store_.durable();
+  std::map<Address, std::int64_t> newest;
+  while (!acks_.empty() && acks_.front().ticket <= durable) {
+    auto& sequence = newest[acks_.front().worker];
+    sequence = std::max(sequence, acks_.front().sequence);
+    acks_.pop_front();
+  }
+  for (const auto& [worker, sequence] : newest)
+    if (executors_.worker(worker) != nullptr) transport_.send(worker, encode(Ack{sequence}));
+}
+
+void Controller::show_progress() {
+  const Millis now = clock_.now();
+  shown_ = now;
+  progress_.proposed = static_cast<std::int64_t>(trials_.size());
+  progress_.expected = strategy_.total();
+  if (spec_.budget.max_trials)
+    progress_.expected =
+        std::min(progress_.expected.value_or(*spec_.budget.max_trials), *spec_.budget.max_trials);
+  progress_.executors = executors_.total();
+  progress_.busy = executors_.busy();
+  progress_.busy_share = executor_time_ms_ > 0 ? busy_time_ms_ / executor_time_ms_ : 0.0;
+  progress_.elapsed = now - started_;
+  progress_.trouble = store_.trouble();
+  if (!best_.empty()) {
+    progress_.best = best_.front();
+    progress_.best_objective = trial(best_.front()).objective;
+  }
+  progress_.running.clear();
+  for (const auto& [k, live] : live_)
+    if (live.place)
+      progress_.running.push_back({k, live.attempt, static_cast<int>(live.values.size()),
+                                   trial(k).last_epoch, executors_.name(*live.place)});
+  std::sort(progress_.running.begin(), progress_.running.end(),
+            [](const auto& a, const auto& b) { return a.trial < b.trial; });
+  progress_.remaining.reset();
+  if (progress_.expected && progress_.epochs > 0 && !trials_.empty()) {
+    // Epochs to come, as if every coming trial trained as long as its plan says.
+    std::int64_t open = 0;
+    for (const auto& [k, live] : live_)
+      if (!live.end)
+        open += trial(k).last_epoch - trial(k).first_epoch + 1 -
+                static_cast<std::int64_t>(live.values.size());
+    open += std::max<std::int64_t>(0, *progress_.expected - counted_) * trials_.back().last_epoch;
+    const auto per_epoch =
+        static_cast<double>(progress_.elapsed.count()) / static_cast<double>(progress_.epochs);
+    progress_.remaining = Millis{static_cast<std::int64_t>(per_epoch * static_cast<double>(open))};
+  }
+  observer_.progress(progress_);
+}
+
+Ending Controller::close() {
+  const Ending ending = closing_.value_or(Ending{"completed", ""});
+  std::vector<TrialId> running;
+  for (const auto& [k, live] : live_)
+    if (live.place) running.push_back(k);
+  std::sort(running.begin(), running.end());
+  for (const TrialId k : running) {
+    Live& live = live_.at(k);
+    end_attempt(k, live, "interrupted", false, ending.why);
+    requeue(k, live);
+  }
+  show_progress();
+  put(StateChanged{ending.state, ending.why});
+  store_.flush();
+  for (const auto& [number, node] : executors_.nodes())
+    transport_.send({number, 0}, encode(Shutdown{}));
+  return ending;
+}
+
+}  // namespace brood

@@ -1,0 +1,199 @@
+// The main loop: hear the workers, decide, record, answer. Start reading at run().
+//
+// One thread. Owns the history of one experiment, the proposals, the verdicts and who runs what.
+// Everything it touches comes in by reference; everything it changes goes to the store, in the
+// order of its effect. What makes the table the same for any number of executors:
+//   - a proposal sees exactly what its strategy's horizon says (engine/strategy.h),
+//   - a verdict sees exactly what its lag says (engine/verdicts.h),
+//   - trials are settled (told, counted, compared with the target) in id order,
+//   - only what the trainer says, or a charged crash, changes an entry; a lost worker never does.
+// Tested by tests/simulation_test.cpp, which cuts the power at every event.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/clock.h"
+#include "engine/executors.h"
+#include "engine/experiment.h"
+#include "engine/message.h"
+#include "engine/progress.h"
+#include "engine/stopper.h"
+#include "engine/store.h"
+#include "engine/strategy.h"
+#include "engine/trainer.h"
+#include "engine/transport.h"
+#include "engine/verdicts.h"
+
+namespace brood {
+
+struct ControllerOptions {
+  Session session;
+  int nodes = 1;  // expected; each says hello
+  int workers_per_node = 1;
+  Millis lease{0};          // 0: the only node lives in this process
+  Millis node_wait{60000};  // how long to wait for all nodes before going on without some
+  std::string files_dir;    // absolute: logs and checkpoints of this experiment
+  std::string base_dir;     // absolute: the config file's folder
+  int verify_every = 64;    // on resume, every n-th stored proposal is made again and compared
+};
+
+struct Ending {
+  std::string state;  // completed, interrupted (resumable) or failed
+  std::string why;    // one sentence; empty when the search simply reached its end
+};
+
+class Controller {
+ public:
+  // All references outlive the controller. stopper may be null.
+  Controller(const ExperimentSpec& spec, Strategy& strategy, const Stopper* stopper,
+             const Planner& planner, Store& store, Transport& transport, const Clock& clock,
+             Observer& observer, ControllerOptions options);
+
+  // Resumes the experiment if the store knows it, then runs it to its end. Throws UserError when
+  // the store fails, when no executor can be had, or when the record contradicts the config.
+  Ending run();
+
+  // Ends the run as "interrupted" soon: running trials go back to waiting. From any thread and
+  // from a signal handler.
+  void interrupt() noexcept;
+
+  const std::vector<Trial>& trials() const { return trials_; }
+
+ private:
+  // What a trial carries until it has ended.
+  struct Live {
+    std::vector<double> values;  // the objective after each epoch from first_epoch, oriented
+    int official = 0;            // the last epoch that peers may see
+    double score = 0.0;          // what they see there
+    std::optional<Place> place;  // where the current attempt runs
+    int attempt = 0, charged = 0;
+    bool gained_checkpoint = false;  // in the current attempt
+    bool noted_difference = false;
+    struct End {
+      Cause cause = Cause::none;
+      std::string why;
+    };
+    std::optional<End>
+        end;  // what the trainer said; takes effect after the verdicts on its reports
+  };
+
+  // controller_resume.cpp
+  void resume();
+  void load(History history);
+  void load_live(Trial& trial, int attempts, int charged);
+  void verify_proposals();
+
+  // controller.cpp: frames
+  void take(const Envelope& envelope);
+  void on_node(int node, const NodeHello& hello);
+  void on_hello(Address from, const Hello& hello);
+  void on_told(Address from, const Told& told);
+  void on_lost(int node, const Lost& lost);
+  void start_nodes();
+  void lose_node(int node, const std::string& why);
+  void refuse_node(int node, const std::string& why);
+
+  // controller.cpp: one turn of the loop
+  void turn();
+  void watch_nodes();
+  void acknowledge();
+  void show_progress();
+  Millis wait_max() const;
+  bool over() const;
+  Ending close();
+
+  // controller_trials.cpp: a trial's life
+  void prepare_next();
+  std::optional<TrialId> next_trial();
+  bool add_trial(Suggestion suggestion, Origin origin);
+  void dispatch();
+  void assign(TrialId k, Place place);
+  std::string usable_checkpoint(TrialId k, int& epoch);
+  void take_event(TrialId k, Live& live, const Event& event);
+  void take_report(TrialId k, Live& live, const Report& report);
+  void take_saved(TrialId k, Live& live, const Event& event);
+  void end_attempt(TrialId k, Live& live, const std::string& end, bool charged,
+                   const std::string& why, std::uint64_t max_rss = 0);
+  void crash(TrialId k, Live& live, Cause cause, const std::string& why, std::uint64_t max_rss);
+  void requeue(TrialId k, Live& live);
+  void advance(TrialId k);
+  bool judge(TrialId k, Live& live);
+  void finish(TrialId k, TrialState state, Cause cause, std::string why);
+  void reduce(Trial& trial, const Live& live) const;
+  std::string broken_constraint(const Trial& trial) const;
+  void serve_duplicate(Trial& trial);
+  void settle();
+  void count_settled(const Trial& trial);
+  void close_after(TrialId last, Ending ending);
+  void retain_checkpoints(const Trial& trial);
+  void drop_checkpoints(TrialId k, int keep_from_epoch);
+  Live::End nan_end(int epoch) const;
+  std::string from_database(const std::string& path) const;
+  std::string trial_dir(TrialId k) const;
+
+  double oriented(double value) const { return spec_.objective.maximize ? value : -value; }
+  bool better(const Trial& a, const Trial& b) const;
+  Trial& trial(TrialId k) { return trials_[static_cast<std::size_t>(k)]; }
+  Ticket put(Change change) { return last_ticket_ = store_.put(std::move(change)); }
+
+  const ExperimentSpec& spec_;
+  Strategy& strategy_;
+  const Planner& planner_;
+  Store& store_;
+  Transport& transport_;
+  const Clock& clock_;
+  Observer& observer_;
+  const ControllerOptions options_;
+
+  std::vector<Trial> trials_;  // by id
+  std::unordered_map<TrialId, Live> live_;
+  PointIndex points_;
+  Verdicts verdicts_;
+  std::set<TrialId> retry_;  // waiting for an executor again, smallest first
+  struct Checkpoint {
+    std::string path;  // absolute
+    std::uint64_t bytes = 0;
+  };
+  std::map<TrialId, std::map<int, Checkpoint>> checkpoints_;  // by trial and epoch
+  std::uint64_t checkpoint_bytes_ = 0;
+  std::optional<Suggestion> upcoming_;  // proposal trials_.size(), made but not yet a trial
+  bool proposing_done_ = false;
+  std::int64_t counted_ = 0;  // trials towards max_trials
+  TrialId settled_ = 0;       // all below it have ended, in id order
+  TrialId ended_before_ = 0;  // all below it had ended before this session
+  TrialId told_ = 0;          // the strategy knows all below it
+  std::int64_t failed_in_order_ = 0;
+  std::vector<TrialId> best_;  // of the settled, best first, at most keep_best or 1
+  int duplicates_in_a_row_ = 0;
+  std::optional<Ending> closing_;  // decided; nothing new starts
+
+  Executors executors_;
+  bool nodes_started_ = false;
+  std::string numeric_class_;
+  std::int64_t session_ = 0;
+  std::string last_loss_;  // why the last worker was lost, for a final error
+
+  struct PendingAck {
+    Ticket ticket;
+    Address worker;
+    std::int64_t sequence;
+  };
+  std::deque<PendingAck> acks_;
+  Ticket last_ticket_ = 0;
+
+  std::atomic<bool> interrupted_{false};
+  Progress progress_;
+  Millis started_{0}, shown_{0}, leased_{0}, turned_{0};
+  double busy_time_ms_ = 0.0, executor_time_ms_ = 0.0;
+  bool more_to_do_ = false;  // the next turn must not wait
+};
+
+}  // namespace brood

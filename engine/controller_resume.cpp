@@ -1,0 +1,87 @@
+// How an experiment goes on: the record is loaded, the strategy is told it, and a sample of the
+// stored proposals is made again and compared. Nothing of a strategy or a stopper was ever saved.
+#include <cmath>
+#include <filesystem>
+#include <utility>
+
+#include "engine/controller.h"
+#include "engine/error.h"
+
+namespace brood {
+
+void Controller::resume() {
+  History history = store_.open(spec_, options_.session);
+  session_ = history.session;
+  numeric_class_ = history.numeric_class;
+  load(std::move(history));
+  verify_proposals();
+}
+
+void Controller::load(History history) {
+  trials_ = std::move(history.trials);
+  for (std::size_t i = 0; i < trials_.size(); ++i) verdicts_.add();
+  for (const Judged& judged : history.verdicts)
+    if (ended(trial(judged.trial).state))
+      verdicts_.restore(judged.trial, judged.epoch, judged.score);
+  const std::filesystem::path folder = std::filesystem::path(spec_.output.database).parent_path();
+  for (const CheckpointSaved& saved : history.checkpoints) {
+    checkpoints_[saved.trial][saved.epoch] = {(folder / saved.path).string(), saved.bytes};
+    checkpoint_bytes_ += saved.bytes;
+  }
+  std::vector<TrialId> open;
+  for (Trial& t : trials_) {
+    if (!t.same_as) ++counted_;
+    const auto i = static_cast<std::size_t>(t.id);
+    if (ended(t.state)) {
+      verdicts_.end(t.id);
+    } else {
+      load_live(t, history.attempts[i], history.charged[i]);
+      open.push_back(t.id);
+    }
+  }
+  ended_before_ = open.empty() ? static_cast<TrialId>(trials_.size()) : open.front();
+  // Verdicts are given anew from the reports: they are functions of them.
+  for (const TrialId k : open) advance(k);
+  for (auto ready = verdicts_.take_ready(); !ready.empty(); ready = verdicts_.take_ready())
+    for (const TrialId k : ready) advance(k);
+  settle();
+}
+
+void Controller::load_live(Trial& t, int attempts, int charged) {
+  Live& live = live_[t.id];
+  live.attempt = attempts;
+  live.charged = charged;
+  t.judged_epoch = 0;
+  for (const Report& report : t.reports) {
+    const Metric* metric = report.find(spec_.objective.metric);
+    CHECK(metric != nullptr, "a stored report lacks the objective");
+    live.values.push_back(oriented(metric->value));
+    if (std::isnan(metric->value)) live.end = nan_end(report.epoch);
+  }
+  requeue(t.id, live);
+}
+
+void Controller::verify_proposals() {
+  const auto count = static_cast<TrialId>(trials_.size());
+  const auto initial = static_cast<TrialId>(spec_.initial_points.size());
+  for (TrialId k = 0; k < count; ++k) {
+    const Trial& t = trial(k);
+    const bool sampled = k % options_.verify_every == 0 || k == count - 1;
+    if (sampled && k >= initial && t.origin == Origin::strategy) {
+      const TrialId horizon = strategy_.horizon(k);
+      CHECK(horizon <= settled_ || closing_, "a trial was proposed before its time");
+      for (; told_ < horizon && told_ < settled_; ++told_) strategy_.tell(trial(told_));
+      const auto again = strategy_.propose(
+          k, Rng(spec_.seed, static_cast<std::uint64_t>(k), Purpose::propose), points_);
+      if (!again || again->proposal.params != t.params)
+        throw UserError("experiment \"" + spec_.name + "\": trial " + std::to_string(k) + " (" +
+                        to_text(t.params) + ") would be proposed as (" +
+                        (again ? to_text(again->proposal.params) : std::string("nothing")) +
+                        ") now: the record was made by another version of brood; resume it with "
+                        "that version, or start a new experiment");
+    }
+    points_.add(t.params);
+  }
+}
+
+}  // namespace brood

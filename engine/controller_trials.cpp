@@ -1,0 +1,582 @@
+// A trial's life, as the controller leads it: proposed, assigned, reported, judged, ended, settled.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "engine/controller.h"
+#include "engine/error.h"
+#include "engine/json.h"
+
+namespace brood {
+
+namespace {
+
+// Proposals that lead to no training (duplicates, infeasible points) made before the loop looks at
+// the executors again.
+constexpr int kIdleProposals = 256;
+// A search that proposes nothing but what was tried has nothing left to say.
+constexpr int kDuplicatesInARow = 10000;
+constexpr int kAllEpochs = std::numeric_limits<int>::max();
+
+// Does this failure say something about one attempt (it may go better the next time), or is it the
+// trial's result?
+bool concerns_attempt(Cause cause) {
+  switch (cause) {
+    case Cause::exit_status:
+    case Cause::signal:
+    case Cause::memory:
+    case Cause::deadline:
+    case Cause::silence:
+    case Cause::protocol:
+    case Cause::lost:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+// Makes sure that upcoming_ holds the next proposal, if there is one and if it can be made yet.
+void Controller::prepare_next() {
+  if (upcoming_ || proposing_done_) return;
+  const auto k = static_cast<TrialId>(trials_.size());
+  if ((spec_.budget.max_trials && counted_ >= *spec_.budget.max_trials) ||
+      duplicates_in_a_row_ >= kDuplicatesInARow) {
+    proposing_done_ = true;
+    return;
+  }
+  if (k < static_cast<TrialId>(spec_.initial_points.size())) {
+    Suggestion given;
+    given.proposal.params = spec_.initial_points[static_cast<std::size_t>(k)];
+    upcoming_ = std::move(given);
+    return;
+  }
+  const TrialId horizon = strategy_.horizon(k);
+  CHECK(horizon <= k, "a strategy wants to know the future");
+  if (horizon > settled_) return;
+  for (; told_ < horizon; ++told_) strategy_.tell(trial(told_));
+  upcoming_ = strategy_.propose(k, Rng(spec_.seed, static_cast<std::uint64_t>(k), Purpose::propose),
+                                points_);
+  if (!upcoming_) proposing_done_ = true;
+}
+
+std::optional<TrialId> Controller::next_trial() {
+  if (!retry_.empty()) {
+    const TrialId k = *retry_.begin();
+    retry_.erase(retry_.begin());
+    return k;
+  }
+  for (int i = 0; i < kIdleProposals; ++i) {
+    prepare_next();
+    if (!upcoming_) return std::nullopt;
+    const auto k = static_cast<TrialId>(trials_.size());
+    const auto origin =
+        k < static_cast<TrialId>(spec_.initial_points.size()) ? Origin::initial : Origin::strategy;
+    Suggestion suggestion = std::move(*upcoming_);
+    upcoming_.reset();
+    if (add_trial(std::move(suggestion), origin)) return k;
+    settle();
+    if (closing_) return std::nullopt;
+  }
+  more_to_do_ = true;
+  return std::nullopt;
+}
+
+// Returns whether the new trial, trials_.size(), is one to train.
+bool Controller::add_trial(Suggestion suggestion, Origin origin) {
+  Trial fresh;
+  fresh.id = static_cast<TrialId>(trials_.size());
+  fresh.origin = origin;
+  fresh.params = std::move(suggestion.proposal.params);
+  fresh.parent = suggestion.proposal.parent;
+  fresh.lineage = std::move(suggestion.lineage);
+  fresh.seed = Rng(spec_.seed, static_cast<std::uint64_t>(fresh.id), Purpose::train).bits();
+  fresh.same_as = points_.find(fresh.params);
+  if (fresh.same_as) {
+    // The first of its kind, never a copy of a copy.
+    if (trial(*fresh.same_as).same_as) fresh.same_as = trial(*fresh.same_as).same_as;
+    fresh.state = TrialState::duplicate;
+    ++duplicates_in_a_row_;
+    ++progress_.duplicates;
+  } else {
+    const Estimate estimate = planner_.estimate(fresh.params);
+    fresh.last_epoch = suggestion.proposal.epochs.value_or(estimate.epochs);
+    fresh.why = estimate.infeasible;
+    const auto limit = spec_.resources.memory_per_trial;
+    if (fresh.why.empty() && limit && estimate.bytes > *limit)
+      fresh.why = "needs " + std::to_string(estimate.bytes >> 20) + " MiB, memory_per_trial is " +
+                  std::to_string(*limit >> 20) + " MiB";
+    for (const Constraint& c : spec_.constraints) {
+      const double value = c.metric == "parameters"     ? static_cast<double>(estimate.parameters)
+                           : c.metric == "flops"        ? estimate.flops
+                           : c.metric == "memory_bytes" ? static_cast<double>(estimate.bytes)
+                                                        : std::nan("");
+      if (!fresh.why.empty() || !((c.min && value < *c.min) || (c.max && value > *c.max))) continue;
+      fresh.why = c.metric + " is " + to_text(Value{value}) + ", the constraint allows " +
+                  (c.max && value > *c.max ? "at most " + to_text(Value{*c.max})
+                                           : "at least " + to_text(Value{*c.min}));
+    }
+    if (!fresh.why.empty()) {
+      fresh.state = TrialState::infeasible;
+      fresh.cause = Cause::constraint;
+    }
+    duplicates_in_a_row_ = 0;
+    ++counted_;
+  }
+  points_.add(fresh.params);
+  verdicts_.add();
+  const bool trains = !ended(fresh.state);
+  if (trains)
+    live_[fresh.id];
+  else
+    verdicts_.end(fresh.id);
+  trials_.push_back(fresh);
+  put(TrialAdded{std::move(fresh)});
+  return trains;
+}
+
+void Controller::dispatch() {
+  // A store that cannot write must not be given more to remember.
+  if (!store_.trouble().empty()) return;
+  for (auto place = executors_.next_idle(); place; place = executors_.next_idle()) {
+    const auto k = next_trial();
+    if (!k) break;
+    assign(*k, *place);
+  }
+}
+
+std::string Controller::trial_dir(TrialId k) const {
+  std::string number = std::to_string(k);
+  if (number.size() < 6) number.insert(0, 6 - number.size(), '0');
+  return options_.files_dir + "/trial_" + number;
+}
+
+// The newest checkpoint whose file is there; "" and epoch 0 when there is none.
+std::string Controller::usable_checkpoint(TrialId k, int& epoch) {
+  epoch = 0;
+  const auto saved = checkpoints_.find(k);
+  if (saved == checkpoints_.end()) return {};
+  for (auto at = saved->second.rbegin(); at != saved->second.rend(); ++at) {
+    std::error_code missing;
+    if (!std::filesystem::is_regular_file(at->second.path, missing)) continue;
+    epoch = at->first;
+    return at->second.path;
+  }
+  return {};
+}
+
+void Controller::assign(TrialId k, Place place) {
+  Trial& t = trial(k);
+  Live& live = live_.at(k);
+  live.place = place;
+  live.gained_checkpoint = false;
+  ++live.attempt;
+
+  Assign out;
+  out.session = session_;
+  out.slot = place.slot;
+  Assignment& a = out.assignment;
+  a.trial = k;
+  a.attempt = live.attempt;
+  a.params = t.params;
+  a.last_epoch = t.last_epoch;
+  a.seed = t.seed;
+  int epoch = 0;
+  a.resume_from = usable_checkpoint(k, epoch);
+  a.first_epoch = epoch > 0 ? epoch + 1 : t.first_epoch;
+  if (epoch >= t.last_epoch) {
+    // Everything was trained and saved, but the reports of it were lost with the power.
+    a.resume_from.clear();
+    a.first_epoch = t.first_epoch;
+  }
+  if (!options_.files_dir.empty()) {
+    a.save_dir = trial_dir(k);
+    a.log = trial_dir(k) + "/attempt_" + std::to_string(live.attempt) + ".log";
+    const int every = spec_.fault_tolerance.checkpoint_every_epochs;
+    a.save_every_epochs = every > 0 ? every : spec_.output.keep_best > 0 ? t.last_epoch : 0;
+    if (a.save_every_epochs == 0) a.save_dir.clear();
+  }
+  const WorkerRecord& worker = *executors_.worker(place.worker);
+  t.state = TrialState::running;
+  put(AttemptStarted{k, live.attempt, executors_.name(place), worker.hello.host,
+                     worker.hello.offer.device, worker.hello.offer.numeric_class, clock_.wall_us(),
+                     a.first_epoch, a.log.empty() ? "" : from_database(a.log)});
+  put(TrialChanged{t});
+  executors_.occupy(place, k);
+  transport_.send(place.worker, encode(out));
+}
+
+void Controller::take_event(TrialId k, Live& live, const Event& event) {
+  switch (event.kind) {
+    case Event::Kind::progress:
+      break;
+    case Event::Kind::report:
+      take_report(k, live, event.report);
+      break;
+    case Event::Kind::saved:
+      take_saved(k, live, event);
+      break;
+    case Event::Kind::ended: {
+      const Trial& t = trial(k);
+      if (t.reports.empty() || t.reports.back().epoch < t.last_epoch) {
+        const int reached = t.reports.empty() ? t.first_epoch - 1 : t.reports.back().epoch;
+        return crash(k, live, Cause::protocol,
+                     "the trainer ended after epoch " + std::to_string(reached) + " of " +
+                         std::to_string(t.last_epoch),
+                     0);
+      }
+      end_attempt(k, live, "completed", false, "");
+      live.end = Live::End{};
+      advance(k);
+      break;
+    }
+    case Event::Kind::failed:
+      if (event.cause == Cause::checkpoint) {
+        // A checkpoint is a cache: losing one costs time, never an answer.
+        observer_.note("trial " + std::to_string(k) + ": " + event.why + "; it starts over");
+        drop_checkpoints(k, kAllEpochs);
+        end_attempt(k, live, std::string(to_text(event.cause)), false, event.why);
+        requeue(k, live);
+      } else if (concerns_attempt(event.cause)) {
+        crash(k, live, event.cause, event.why, 0);
+      } else {
+        end_attempt(k, live, std::string(to_text(event.cause)), false, event.why);
+        live.end = Live::End{event.cause, event.why};
+        advance(k);
+      }
+      break;
+  }
+}
+
+void Controller::take_report(TrialId k, Live& live, const Report& report) {
+  if (live.end) return;
+  Trial& t = trial(k);
+  const int expected = t.reports.empty() ? t.first_epoch : t.reports.back().epoch + 1;
+  if (report.epoch < expected && report.epoch >= t.first_epoch) {
+    // A repeated epoch of a later attempt: the record stands, and is a check of the trainer.
+    const Report& known = t.reports[static_cast<std::size_t>(report.epoch - t.first_epoch)];
+    const bool same = std::all_of(known.metrics.begin(), known.metrics.end(), [&](const auto& m) {
+      const Metric* again = report.find(m.name);
+      return !m.exact || (again != nullptr && (again->value == m.value ||
+                                               (std::isnan(again->value) && std::isnan(m.value))));
+    });
+    if (!same && !live.noted_difference) {
+      live.noted_difference = true;
+      const std::string note = "trial " + std::to_string(k) + " gave other metrics at epoch " +
+                               std::to_string(report.epoch) + " in attempt " +
+                               std::to_string(live.attempt) +
+                               " than before: its trainer is not deterministic; the first stand";
+      observer_.note(note);
+      put(EventLogged{-1, clock_.wall_us(), "nondeterministic_trainer", Json(note).dump()});
+    }
+    return;
+  }
+  const Metric* metric = report.find(spec_.objective.metric);
+  std::string wrong;
+  if (report.epoch != expected || report.epoch > t.last_epoch) {
+    wrong = "it reported epoch " + std::to_string(report.epoch) + ", expected was " +
+            (expected > t.last_epoch ? "its end" : std::to_string(expected));
+  } else if (metric == nullptr) {
+    wrong = "its report of epoch " + std::to_string(report.epoch) + " lacks the objective \"" +
+            spec_.objective.metric + "\"; it has";
+    for (const Metric& m : report.metrics) wrong += " " + m.name;
+  }
+  if (!wrong.empty()) {
+    const Place place = *live.place;
+    transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
+    crash(k, live, Cause::protocol, wrong, 0);
+    return;
+  }
+  t.reports.push_back(report);
+  live.values.push_back(oriented(metric->value));
+  ++progress_.epochs;
+  put(Reported{k, report, clock_.wall_us()});
+  if (std::isnan(metric->value)) {
+    live.end = nan_end(report.epoch);
+    const Place place = *live.place;
+    transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
+    end_attempt(k, live, std::string(to_text(Cause::nan)), false, live.end->why);
+  }
+  advance(k);
+}
+
+Controller::Live::End Controller::nan_end(int epoch) const {
+  return {Cause::nan, spec_.objective.metric + " became NaN at epoch " + std::to_string(epoch)};
+}
+
+void Controller::take_saved(TrialId k, Live& live, const Event& event) {
+  auto& saved = checkpoints_[k];
+  if (saved.count(event.epoch) > 0) return;
+  std::error_code missing;
+  const auto bytes = std::filesystem::file_size(event.path, missing);
+  saved[event.epoch] = {event.path, missing ? 0 : bytes};
+  checkpoint_bytes_ += saved[event.epoch].bytes;
+  live.gained_checkpoint = true;
+  put(CheckpointSaved{k, event.epoch, from_database(event.path), saved[event.epoch].bytes});
+  drop_checkpoints(k, event.epoch);
+  // Over the cap the worst of the kept models go first; a running trial's own is never dropped.
+  for (auto worst = best_.rbegin(); worst != best_.rend(); ++worst) {
+    if (!spec_.output.max_bytes || checkpoint_bytes_ <= *spec_.output.max_bytes) break;
+    drop_checkpoints(*worst, kAllEpochs);
+  }
+}
+
+// Paths in the store are relative to the database, so that the two can be moved together.
+std::string Controller::from_database(const std::string& path) const {
+  return std::filesystem::path(path)
+      .lexically_relative(std::filesystem::path(spec_.output.database).parent_path())
+      .string();
+}
+
+// Forgets and deletes the trial's checkpoints of epochs below keep_from_epoch.
+void Controller::drop_checkpoints(TrialId k, int keep_from_epoch) {
+  const auto saved = checkpoints_.find(k);
+  if (saved == checkpoints_.end()) return;
+  auto& epochs = saved->second;
+  while (!epochs.empty() && epochs.begin()->first < keep_from_epoch) {
+    std::error_code gone_already;
+    std::filesystem::remove(epochs.begin()->second.path, gone_already);
+    checkpoint_bytes_ -= epochs.begin()->second.bytes;
+    put(CheckpointDropped{k, epochs.begin()->first});
+    epochs.erase(epochs.begin());
+  }
+  if (epochs.empty()) checkpoints_.erase(saved);
+}
+
+void Controller::end_attempt(TrialId k, Live& live, const std::string& end, bool charged,
+                             const std::string& why, std::uint64_t max_rss) {
+  if (!live.place) return;
+  live.place.reset();
+  put(AttemptEnded{k, live.attempt, clock_.wall_us(), end, charged, why, max_rss});
+}
+
+// The attempt died: by its own fault (charged) or not.
+void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& why,
+                       std::uint64_t max_rss) {
+  const bool charged = cause != Cause::lost && !live.gained_checkpoint;
+  end_attempt(k, live, std::string(to_text(cause)), charged, why, max_rss);
+  ++progress_.retried;
+  const Trial& t = trial(k);
+  if (live.end || (!t.reports.empty() && t.reports.back().epoch == t.last_epoch)) {
+    // It had said how it ends before its worker died.
+    advance(k);
+    return;
+  }
+  if (charged) {
+    ++live.charged;
+    put(EventLogged{k, clock_.wall_us(), "charged_crash",
+                    Json({{"attempt", live.attempt}, {"cause", to_text(cause)}}).dump()});
+  }
+  if (live.charged > spec_.fault_tolerance.max_retries_per_trial) {
+    live.end = Live::End{cause, why};
+    advance(k);
+    return;
+  }
+  observer_.note("trial " + std::to_string(k) + " runs again: " + why.substr(0, why.find('\n')));
+  requeue(k, live);
+}
+
+void Controller::requeue(TrialId k, Live& live) {
+  live.place.reset();
+  trial(k).state = TrialState::waiting;
+  put(TrialChanged{trial(k)});
+  // All epochs are on record: only verdicts are missing, nothing has to run.
+  const Trial& t = trial(k);
+  if (!live.end && (t.reports.empty() || t.reports.back().epoch < t.last_epoch)) retry_.insert(k);
+}
+
+// Takes every step that the trial's reports and the known verdicts allow.
+void Controller::advance(TrialId k) {
+  const auto at = live_.find(k);
+  if (at == live_.end()) return;
+  Live& live = at->second;
+  while (judge(k, live)) {
+  }
+}
+
+// One step; false when the trial has ended or must wait.
+bool Controller::judge(TrialId k, Live& live) {
+  Trial& t = trial(k);
+  const int reported = t.reports.empty() ? t.first_epoch - 1 : t.reports.back().epoch;
+  const int epoch = std::max(t.judged_epoch + 1, t.first_epoch);
+  if (epoch > reported) {
+    if (live.end && live.end->cause != Cause::none)
+      finish(k, TrialState::failed, live.end->cause, live.end->why);
+    return false;
+  }
+  const bool nan_here = live.end && live.end->cause == Cause::nan && epoch == reported;
+  const std::vector<double> values(live.values.begin(),
+                                   live.values.begin() + (epoch - t.first_epoch + 1));
+  if (verdicts_.due(epoch)) {
+    if (live.official < epoch) live.score = verdicts_.reach(k, epoch, values);
+    live.official = epoch;
+  }
+  const bool last = epoch == t.last_epoch;
+  // The checkpoint of the last epoch may still be on its way.
+  if (last && live.place && !live.end) return false;
+  if (last || nan_here) {
+    if (verdicts_.due(epoch)) put(Judged{k, epoch, live.score, Verdict::proceed, -1});
+    t.judged_epoch = epoch;
+    if (nan_here) return true;
+    const std::string broken = broken_constraint(t);
+    finish(k, broken.empty() ? TrialState::completed : TrialState::infeasible,
+           broken.empty() ? Cause::none : Cause::constraint, broken);
+    return false;
+  }
+  const auto given = verdicts_.ask(k, epoch, values);
+  if (!given) return false;
+  if (verdicts_.due(epoch)) put(Judged{k, epoch, live.score, given->verdict, given->horizon});
+  t.judged_epoch = epoch;
+  if (given->verdict == Verdict::proceed) return true;
+  finish(k, TrialState::stopped, Cause::stopper,
+         "stopped after epoch " + std::to_string(epoch) + " of " + std::to_string(t.last_epoch));
+  return false;
+}
+
+std::string Controller::broken_constraint(const Trial& t) const {
+  for (const Constraint& c : spec_.constraints) {
+    const Metric* m = t.reports.empty() ? nullptr : t.reports.back().find(c.metric);
+    if (m == nullptr) continue;
+    if (c.max && !(m->value <= *c.max))
+      return c.metric + " is " + to_text(Value{m->value}) + ", the constraint allows at most " +
+             to_text(Value{*c.max});
+    if (c.min && !(m->value >= *c.min))
+      return c.metric + " is " + to_text(Value{m->value}) + ", the constraint asks for at least " +
+             to_text(Value{*c.min});
+  }
+  return {};
+}
+
+// The objective over the official reports.
+void Controller::reduce(Trial& t, const Live& live) const {
+  const int official = t.judged_epoch - t.first_epoch + 1;
+  for (int i = 0; i < official; ++i) {
+    const double value = live.values[static_cast<std::size_t>(i)];
+    const bool take = spec_.objective.reduce == Objective::Reduce::last
+                          ? i == official - 1
+                          : !t.objective || value > oriented(*t.objective);
+    if (!take || std::isnan(value)) continue;
+    t.objective = oriented(value);
+    t.best_epoch = t.first_epoch + i;
+  }
+}
+
+void Controller::finish(TrialId k, TrialState state, Cause cause, std::string why) {
+  Trial& t = trial(k);
+  Live& live = live_.at(k);
+  if (live.place) {
+    const Place place = *live.place;
+    if (!live.end) transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
+    end_attempt(k, live, state == TrialState::completed ? "completed" : std::string(to_text(cause)),
+                false, "");
+  }
+  t.state = state;
+  t.cause = cause;
+  t.why = std::move(why);
+  if (state == TrialState::completed || state == TrialState::stopped) reduce(t, live);
+  const int reported = t.reports.empty() ? 0 : t.reports.back().epoch;
+  if (state == TrialState::stopped) progress_.epochs_dropped += reported - t.judged_epoch;
+  retry_.erase(k);
+  put(TrialChanged{t});
+  live_.erase(k);
+  verdicts_.end(k);
+}
+
+void Controller::serve_duplicate(Trial& t) {
+  const Trial& original = trial(*t.same_as);
+  t.objective = original.objective;
+  t.best_epoch = original.best_epoch;
+  t.why = "equal to trial " + std::to_string(original.id);
+  put(TrialChanged{t});
+}
+
+// Counts the ended trials in id order, as far as they go.
+void Controller::settle() {
+  while (!closing_ && settled_ < static_cast<TrialId>(trials_.size()) &&
+         ended(trial(settled_).state)) {
+    Trial& t = trial(settled_++);
+    if (t.same_as && t.why.empty()) serve_duplicate(t);
+    if (t.id >= ended_before_) observer_.trial_ended(t);
+    t.reports.clear();
+    t.reports.shrink_to_fit();
+    count_settled(t);
+  }
+}
+
+bool Controller::better(const Trial& a, const Trial& b) const {
+  const double left = oriented(*a.objective), right = oriented(*b.objective);
+  return left != right ? left > right : a.id < b.id;
+}
+
+void Controller::count_settled(const Trial& t) {
+  switch (t.state) {
+    case TrialState::completed:
+      ++progress_.completed;
+      break;
+    case TrialState::stopped:
+      ++progress_.stopped;
+      break;
+    case TrialState::infeasible:
+      ++progress_.infeasible;
+      break;
+    case TrialState::failed:
+      ++progress_.failed;
+      ++failed_in_order_;
+      break;
+    default:
+      break;
+  }
+  retain_checkpoints(t);
+  const auto& limit = spec_.budget.max_failed_trials;
+  if (limit && t.state == TrialState::failed && failed_in_order_ > *limit)
+    closing_ = Ending{"failed", std::to_string(failed_in_order_) +
+                                    " trials failed, max_failed_trials is " +
+                                    std::to_string(*limit) + "; the last: " + t.why};
+  const bool ranks = t.state == TrialState::completed || t.state == TrialState::stopped;
+  const auto& target = spec_.objective.target;
+  if (ranks && target && t.objective && oriented(*t.objective) >= oriented(*target))
+    close_after(t.id, {"completed", "trial " + std::to_string(t.id) +
+                                        " met the target: " + spec_.objective.metric + " is " +
+                                        to_text(Value{*t.objective})});
+}
+
+// Every later trial, however far it came, does not count.
+void Controller::close_after(TrialId last, Ending ending) {
+  for (TrialId k = last + 1; k < static_cast<TrialId>(trials_.size()); ++k) {
+    Trial& t = trial(k);
+    if (t.state == TrialState::surplus) continue;
+    if (live_.count(k) > 0)
+      finish(k, TrialState::surplus, Cause::none,
+             "trial " + std::to_string(last) + " met the target");
+    else
+      t.state = TrialState::surplus;
+    put(TrialChanged{t});
+    drop_checkpoints(k, kAllEpochs);
+  }
+  closing_ = std::move(ending);
+}
+
+// Keeps the checkpoints of the best keep_best trials; best_ also remembers the best of all.
+void Controller::retain_checkpoints(const Trial& t) {
+  const auto keep = static_cast<std::size_t>(std::max(1, spec_.output.keep_best));
+  const bool ranks =
+      t.objective && (t.state == TrialState::completed || t.state == TrialState::stopped);
+  if (ranks) {
+    const auto at =
+        std::find_if(best_.begin(), best_.end(), [&](TrialId b) { return better(t, trial(b)); });
+    best_.insert(at, t.id);
+  } else {
+    drop_checkpoints(t.id, kAllEpochs);
+  }
+  if (best_.size() > keep) {
+    drop_checkpoints(best_.back(), kAllEpochs);
+    best_.pop_back();
+  }
+  if (ranks && spec_.output.keep_best == 0) drop_checkpoints(t.id, kAllEpochs);
+}
+
+}  // namespace brood

@@ -1,0 +1,79 @@
+#include "engine/executors.h"
+
+#include <algorithm>
+
+#include "engine/error.h"
+
+namespace brood {
+
+void Executors::add_node(int node, const NodeHello& hello, Millis now) {
+  nodes_[node] = {hello, now, false};
+}
+
+Node* Executors::node(int number) {
+  const auto at = nodes_.find(number);
+  return at == nodes_.end() ? nullptr : &at->second;
+}
+
+void Executors::add_worker(Address address, const Hello& hello) {
+  WorkerRecord record;
+  record.hello = hello;
+  record.slots.resize(static_cast<std::size_t>(std::max(1, hello.offer.slots)));
+  workers_[address] = std::move(record);
+}
+
+WorkerRecord* Executors::worker(Address address) {
+  const auto at = workers_.find(address);
+  return at == workers_.end() ? nullptr : &at->second;
+}
+
+std::vector<TrialId> Executors::remove_worker(Address address) {
+  std::vector<TrialId> held;
+  const auto at = workers_.find(address);
+  if (at == workers_.end()) return held;
+  for (const auto& trial : at->second.slots)
+    if (trial) held.push_back(*trial);
+  busy_ -= static_cast<int>(held.size());
+  workers_.erase(at);
+  std::erase_if(idle_, [&](const Place& place) { return place.worker == address; });
+  std::sort(held.begin(), held.end());
+  return held;
+}
+
+void Executors::set_idle(Place place) {
+  WorkerRecord* record = worker(place.worker);
+  const auto slot = static_cast<std::size_t>(place.slot);
+  if (record == nullptr || slot >= record->slots.size()) return;
+  if (record->slots[slot]) {
+    record->slots[slot].reset();
+    --busy_;
+  }
+  if (std::find(idle_.begin(), idle_.end(), place) == idle_.end()) idle_.push_back(place);
+}
+
+std::optional<Place> Executors::next_idle() const {
+  return idle_.empty() ? std::nullopt : std::optional(idle_.front());
+}
+
+void Executors::occupy(Place place, TrialId trial) {
+  const auto at = std::find(idle_.begin(), idle_.end(), place);
+  CHECK(at != idle_.end(), "a trial was given to a slot that is not idle");
+  idle_.erase(at);
+  workers_.at(place.worker).slots[static_cast<std::size_t>(place.slot)] = trial;
+  ++busy_;
+}
+
+int Executors::total() const {
+  int slots = 0;
+  for (const auto& [address, record] : workers_) slots += static_cast<int>(record.slots.size());
+  return slots;
+}
+
+std::string Executors::name(Place place) const {
+  const auto at = workers_.find(place.worker);
+  const std::string host = at == workers_.end() ? "gone" : at->second.hello.host;
+  return host + "/" + std::to_string(place.worker.node) + "." +
+         std::to_string(place.worker.worker) + "." + std::to_string(place.slot);
+}
+
+}  // namespace brood

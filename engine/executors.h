@@ -1,0 +1,63 @@
+// The places where trials run, as the controller knows them: nodes, their workers, their slots, and
+// which trial is where. Bookkeeping only; decisions are the controller's.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/message.h"
+#include "engine/transport.h"
+
+namespace brood {
+
+struct Node {
+  NodeHello hello;
+  Millis heard{0};
+  bool gone = false;
+};
+
+struct WorkerRecord {
+  Hello hello;
+  std::int64_t sequence = 0;                  // of the last Told taken
+  std::vector<std::optional<TrialId>> slots;  // the trial in it
+};
+
+struct Place {
+  Address worker;
+  int slot = 0;
+  friend auto operator<=>(const Place&, const Place&) = default;
+};
+
+class Executors {
+ public:
+  void add_node(int node, const NodeHello& hello, Millis now);
+  Node* node(int number);  // nullptr: unknown
+  std::map<int, Node>& nodes() { return nodes_; }
+
+  void add_worker(Address address, const Hello& hello);
+  WorkerRecord* worker(Address address);  // nullptr: unknown or gone
+  const std::map<Address, WorkerRecord>& workers() const { return workers_; }
+
+  // Forgets it; returns the trials it held, ascending.
+  std::vector<TrialId> remove_worker(Address address);
+
+  void set_idle(Place place);              // its trial, if any, has left it
+  std::optional<Place> next_idle() const;  // who has waited longest; nullopt: none
+  void occupy(Place place, TrialId trial);
+
+  int total() const;  // slots of living workers
+  int busy() const { return busy_; }
+  std::string name(Place place) const;  // host/worker.slot, for people
+
+ private:
+  std::map<int, Node> nodes_;
+  std::map<Address, WorkerRecord> workers_;
+  std::deque<Place> idle_;
+  int busy_ = 0;
+};
+
+}  // namespace brood

@@ -1,0 +1,209 @@
+#include "engine/supervisor.h"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "engine/error.h"
+
+namespace brood {
+
+namespace {
+
+constexpr Millis kBeat{1000};
+// A stopped trial's slot must come free within this; a worker that ignores a stop is hung.
+constexpr Millis kStopGrace{15000};
+constexpr int kEarlyDeathsMax = 3;
+
+// Signals that a process raises by its own fault. Any other came from outside.
+bool own_fault(int signal) {
+  static constexpr std::array kOwn = {SIGSEGV, SIGABRT, SIGBUS,  SIGFPE,  SIGILL,
+                                      SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ, SIGPIPE};
+  return std::find(kOwn.begin(), kOwn.end(), signal) != kOwn.end();
+}
+
+std::string seconds(Millis time) {
+  const auto tenths = (time.count() + 50) / 100;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+}  // namespace
+
+Supervisor::Supervisor(int node, NodeHello self, ProcessHost& processes, Uplink uplink)
+    : node_(node), self_(std::move(self)), processes_(processes), uplink_(std::move(uplink)) {}
+
+void Supervisor::begin(Millis now) {
+  next_beat_ = now + kBeat;
+  uplink_({node_, 0}, encode(self_));
+}
+
+void Supervisor::from_controller(int worker, std::string_view frame, Millis now) {
+  const Message message = decode(frame);
+  if (worker == 0) return obey(message, frame, now);
+  const auto child = children_.find(worker);
+  if (child == children_.end()) return;  // it ended meanwhile; its Lost is on the way
+  if (const auto* assign = std::get_if<Assign>(&message)) {
+    Slot& slot = child->second.slots[assign->slot];
+    slot = {assign->assignment.trial, assign->assignment.attempt, now, now, std::nullopt, 0};
+  } else if (const auto* stop = std::get_if<Stop>(&message)) {
+    const auto slot = child->second.slots.find(stop->slot);
+    if (slot != child->second.slots.end() && slot->second.trial == stop->trial)
+      slot->second.stop_asked = now;
+  }
+  processes_.send(worker, frame);
+}
+
+void Supervisor::obey(const Message& message, std::string_view frame, Millis now) {
+  if (const auto* setup = std::get_if<Setup>(&message)) {
+    if (setup_) return;
+    setup_ = *setup;
+    setup_frame_ = frame;
+    leased_until_ = now + Millis(setup->lease_ms);
+    for (int i = 0; i < setup->workers; ++i) start_worker();
+  } else if (std::get_if<Lease>(&message) != nullptr) {
+    if (setup_) leased_until_ = now + Millis(setup_->lease_ms);
+  } else if (const auto* kill = std::get_if<Kill>(&message)) {
+    end_child(kill->worker, Cause::lost, kill->why);
+  } else if (std::get_if<Shutdown>(&message) != nullptr) {
+    shutting_down_ = true;
+    for (const auto& [worker, child] : children_) processes_.kill(worker);
+  }
+}
+
+void Supervisor::start_worker() {
+  const int worker = next_worker_++;
+  children_[worker];
+  ProcessLimits limits;
+  limits.memory = setup_->trainer.memory_per_trial;
+  if (!setup_->log_dir.empty())
+    limits.log = setup_->log_dir + "/worker_" + std::to_string(node_) + "_" +
+                 std::to_string(worker) + ".log";
+  processes_.start(worker, limits);
+  processes_.send(worker, setup_frame_);
+}
+
+void Supervisor::end_child(int worker, Cause cause, std::string why) {
+  const auto at = children_.find(worker);
+  if (at == children_.end() || at->second.killed_for) return;
+  at->second.killed_for = cause;
+  at->second.why = std::move(why);
+  processes_.kill(worker);
+}
+
+void Supervisor::from_worker(int worker, std::string_view frame, Millis now) {
+  const auto at = children_.find(worker);
+  if (at == children_.end()) return;
+  Child& child = at->second;
+  if (child.killed_for) return;  // its last words would contradict the Lost that follows
+  try {
+    const Message message = decode(frame);
+    if (std::get_if<Hello>(&message) != nullptr) {
+      child.greeted = true;
+      early_deaths_ = 0;
+    } else if (const auto* idle = std::get_if<Idle>(&message)) {
+      child.slots[idle->slot] = Slot{};
+    } else if (const auto* told = std::get_if<Told>(&message)) {
+      Slot& slot = child.slots[told->event.slot];
+      if (told->event.kind == Event::Kind::progress) {
+        slot.step = told->event.step;
+        return;
+      }
+      if (slot.trial == told->trial && slot.attempt == told->attempt) slot.heard = now;
+    }
+  } catch (const UserError& error) {
+    end_child(worker, Cause::protocol, std::string("the worker sent ") + error.what());
+    return;
+  }
+  uplink_({node_, worker}, frame);
+}
+
+Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
+  Lost out;
+  out.worker = worker;
+  out.log_tail = exit.log_tail;
+  out.max_rss = exit.max_rss;
+  if (child.killed_for) {
+    out.cause = *child.killed_for;
+    out.why = child.why;
+  } else if (exit.over_memory) {
+    out.cause = Cause::memory;
+    out.why = "the worker went over its memory limit of " +
+              std::to_string(memory_limit(child) >> 20) + " MiB";
+  } else if (WIFSIGNALED(exit.status)) {
+    const int signal = WTERMSIG(exit.status);
+    out.cause = own_fault(signal) ? Cause::signal : Cause::lost;
+    out.why = std::string("the worker was killed by signal ") + std::to_string(signal) + " (" +
+              strsignal(signal) + ")" + (own_fault(signal) ? "" : " from outside");
+  } else {
+    out.cause = Cause::exit_status;
+    out.why = "the worker ended with status " + std::to_string(WEXITSTATUS(exit.status));
+  }
+  return out;
+}
+
+void Supervisor::exited(int worker, const Exit& exit, Millis) {
+  const auto at = children_.find(worker);
+  CHECK(at != children_.end(), "an unknown child ended");
+  Lost out = lost(worker, at->second, exit);
+  if (!at->second.greeted) ++early_deaths_;
+  children_.erase(at);
+  out.last = early_deaths_ >= kEarlyDeathsMax || lease_lost_;
+  uplink_({node_, 0}, encode(out));
+  if (!shutting_down_ && !out.last) start_worker();
+}
+
+std::uint64_t Supervisor::memory_limit(const Child& child) const {
+  const std::size_t slots = std::max<std::size_t>(1, child.slots.size());
+  return setup_->trainer.memory_per_trial * slots;
+}
+
+void Supervisor::watch_slots(int worker, Child& child, Millis now) {
+  for (const auto& [number, slot] : child.slots) {
+    if (slot.trial < 0) continue;
+    if (setup_->max_trial_ms > 0 && now - slot.assigned > Millis(setup_->max_trial_ms))
+      end_child(worker, Cause::deadline,
+                "trial " + std::to_string(slot.trial) + " ran longer than max_trial_time (" +
+                    seconds(Millis(setup_->max_trial_ms)) + ")");
+    else if (setup_->report_timeout_ms > 0 && now - slot.heard > Millis(setup_->report_timeout_ms))
+      end_child(worker, Cause::silence,
+                "trial " + std::to_string(slot.trial) + " did not report within report_timeout (" +
+                    seconds(Millis(setup_->report_timeout_ms)) + ")");
+    else if (slot.stop_asked && now - *slot.stop_asked > kStopGrace)
+      end_child(worker, Cause::lost,
+                "the worker did not stop trial " + std::to_string(slot.trial) + " within " +
+                    seconds(kStopGrace));
+  }
+}
+
+void Supervisor::tick(Millis now) {
+  if (setup_ && setup_->lease_ms > 0 && now > leased_until_ && !lease_lost_ && !shutting_down_) {
+    lease_lost_ = true;
+    for (auto& [worker, child] : children_)
+      end_child(worker, Cause::lost,
+                "the controller was silent for " + seconds(Millis(setup_->lease_ms)));
+  }
+  for (auto& [worker, child] : children_) watch_slots(worker, child, now);
+  if (now >= next_beat_) beat(now);
+}
+
+void Supervisor::beat(Millis now) {
+  next_beat_ = now + kBeat;
+  Beat out;
+  for (auto& [worker, child] : children_) {
+    const std::uint64_t rss = processes_.memory_in_use(worker);
+    for (const auto& [number, slot] : child.slots)
+      out.slots.push_back({worker, number, slot.trial, slot.step, rss});
+    const std::uint64_t limit = memory_limit(child);
+    if (setup_->trainer.memory_per_trial > 0 && rss > limit)
+      end_child(worker, Cause::memory,
+                "the worker used " + std::to_string(rss >> 20) + " MiB, over its limit of " +
+                    std::to_string(limit >> 20) + " MiB (resources/memory_per_trial)");
+  }
+  uplink_({node_, 0}, encode(out));
+}
+
+}  // namespace brood

@@ -1,0 +1,196 @@
+#include "tests/simulation.h"
+
+#include <csignal>
+#include <set>
+#include <utility>
+
+#include "engine/error.h"
+
+namespace brood::simulation {
+
+// The made-up processes of one node.
+class Cluster::Host final : public ProcessHost {
+ public:
+  Host(Cluster& cluster, int node) : cluster_(cluster), node_(node) {}
+
+  void start(int worker, const ProcessLimits&) override { children_[worker]; }
+
+  void send(int worker, std::string_view frame) override {
+    cluster_.in_order(cluster_.channel_us_["down" + name(worker)], cluster_.shape_.delay_max,
+                      [this, worker, copy = std::string(frame)] { deliver(worker, copy); });
+  }
+
+  void kill(int worker) override { die(worker, SIGKILL, true); }
+
+  std::uint64_t memory_in_use(int worker) override {
+    return children_.count(worker) ? 1U << 20 : 0;
+  }
+
+  // The process ends by this signal; its supervisor hears of it a little later.
+  void die(int worker, int signal, bool by_us) {
+    const auto at = children_.find(worker);
+    if (at == children_.end() || at->second.dead) return;
+    at->second.dead = true;
+    cluster_.in_order(cluster_.channel_us_["up" + name(worker)], cluster_.shape_.delay_max,
+                      [this, worker, signal, by_us] {
+                        children_.erase(worker);
+                        Exit exit;
+                        exit.status = signal;  // as waitpid() encodes a signal
+                        exit.killed_by_us = by_us;
+                        supervisor().exited(worker, exit, cluster_.clock_.now());
+                      });
+  }
+
+  std::vector<int> alive() const {
+    std::vector<int> out;
+    for (const auto& [worker, child] : children_)
+      if (!child.dead) out.push_back(worker);
+    return out;
+  }
+
+ private:
+  struct Child {
+    std::unique_ptr<Worker> worker;  // after its Setup
+    bool dead = false;
+    bool turning = false;
+  };
+
+  std::string name(int worker) const {
+    return std::to_string(node_) + "." + std::to_string(worker);
+  }
+  Supervisor& supervisor() { return *cluster_.nodes_[static_cast<std::size_t>(node_)].supervisor; }
+
+  void deliver(int worker, const std::string& frame) {
+    const auto at = children_.find(worker);
+    if (at == children_.end() || at->second.dead) return;
+    Child& child = at->second;
+    if (!child.worker) {
+      Hello hello;
+      hello.build = build_id();
+      hello.host = "host" + std::to_string(node_);
+      hello.pid = worker;
+      child.worker = std::make_unique<Worker>(cluster_.make_trainer_(), hello,
+                                              [this, worker](auto out) { up(worker, out); });
+      child.worker->begin();
+    } else {
+      child.worker->receive(frame, cluster_.clock_.now());
+    }
+    turn_soon(worker);
+  }
+
+  void up(int worker, std::string_view frame) {
+    const bool drop = cluster_.rng_.chance(cluster_.faults_.drop_chance) &&
+                      std::holds_alternative<Told>(decode(frame));
+    if (drop) return;
+    cluster_.in_order(cluster_.channel_us_["up" + name(worker)], cluster_.shape_.delay_max,
+                      [this, worker, copy = std::string(frame)] {
+                        supervisor().from_worker(worker, copy, cluster_.clock_.now());
+                      });
+  }
+
+  void turn_soon(int worker) {
+    Child& child = children_.at(worker);
+    if (child.turning || !(child.worker->busy() || child.worker->unacknowledged())) return;
+    child.turning = true;
+    cluster_.later(2 * cluster_.shape_.slice, [this, worker] {
+      const auto at = children_.find(worker);
+      if (at == children_.end() || at->second.dead) return;
+      at->second.turning = false;
+      at->second.worker->turn(cluster_.shape_.slice, cluster_.clock_.now());
+      turn_soon(worker);
+    });
+  }
+
+  Cluster& cluster_;
+  int node_;
+  std::map<int, Child> children_;
+};
+
+Cluster::Cluster(Shape shape, Faults faults, MakeTrainer make_trainer)
+    : shape_(shape),
+      faults_(faults),
+      make_trainer_(std::move(make_trainer)),
+      rng_(shape.seed, 0, Purpose::simulate) {
+  for (int node = 0; node < shape_.nodes; ++node) {
+    NodeState state;
+    state.host = std::make_unique<Host>(*this, node);
+    NodeHello self;
+    self.host = "host" + std::to_string(node);
+    self.build = build_id();
+    self.cores = shape_.workers_per_node;
+    state.supervisor = std::make_unique<Supervisor>(
+        node, self, *state.host, [this, node](Address from, std::string_view frame) {
+          if (nodes_[static_cast<std::size_t>(node)].silent) return;
+          in_order(channel_us_["node" + std::to_string(node)], shape_.delay_max,
+                   [this, from, copy = std::string(frame)] {
+                     arrived_.push({from, copy});
+                   });
+        });
+    nodes_.push_back(std::move(state));
+  }
+  for (int node = 0; node < shape_.nodes; ++node) {
+    nodes_[static_cast<std::size_t>(node)].supervisor->begin(clock_.now());
+    tick(node);
+  }
+}
+
+Cluster::~Cluster() = default;
+
+void Cluster::later(Millis delay_max, std::function<void()> act) {
+  const auto delay = 1 + rng_.below(static_cast<std::uint64_t>(delay_max.count()) * 1000);
+  agenda_.push({clock_.us_ + static_cast<std::int64_t>(delay), order_++, std::move(act)});
+}
+
+// After a random delay, but never before what was sent earlier on the same channel.
+void Cluster::in_order(std::int64_t& last_us, Millis delay_max, std::function<void()> act) {
+  const auto delay = 1 + rng_.below(static_cast<std::uint64_t>(delay_max.count()) * 1000);
+  last_us = std::max(last_us + 1, clock_.us_ + static_cast<std::int64_t>(delay));
+  agenda_.push({last_us, order_++, std::move(act)});
+}
+
+void Cluster::tick(int node) {
+  NodeState& state = nodes_[static_cast<std::size_t>(node)];
+  state.supervisor->tick(clock_.now());
+  if (state.supervisor->finished()) return;
+  agenda_.push({clock_.us_ + 100000, order_++, [this, node] { tick(node); }});
+}
+
+void Cluster::maybe_kill() {
+  if (!rng_.chance(faults_.kill_chance)) return;
+  const auto node = rng_.below(nodes_.size());
+  const auto alive = nodes_[node].host->alive();
+  if (alive.empty()) return;
+  ++kills_;
+  nodes_[node].host->die(alive[rng_.below(alive.size())], SIGKILL, false);
+}
+
+std::optional<Envelope> Cluster::receive(Millis wait_max) {
+  if (wait_max > Millis{0}) {
+    if (++events_ == faults_.cut_at_event) throw PowerCut{};
+    if (events_ == faults_.node_silent_at && nodes_.size() > 1) nodes_[1].silent = true;
+    CHECK(events_ < 3000000, "the simulated run does not end");
+    maybe_kill();
+  }
+  const std::int64_t until = clock_.us_ + wait_max.count() * 1000;
+  while (arrived_.empty() && !agenda_.empty() && agenda_.top().at_us <= until) {
+    const Item next = agenda_.top();
+    agenda_.pop();
+    clock_.us_ = std::max(clock_.us_, next.at_us);
+    next.act();
+  }
+  if (arrived_.empty()) {
+    clock_.us_ = until;
+    return std::nullopt;
+  }
+  Envelope out = std::move(arrived_.front());
+  arrived_.pop();
+  return out;
+}
+
+void Cluster::send(Address to, std::string_view frame) {
+  NodeState& state = nodes_[static_cast<std::size_t>(to.node)];
+  if (state.silent) return;
+  state.supervisor->from_controller(to.worker, frame, clock_.now());
+}
+
+}  // namespace brood::simulation
