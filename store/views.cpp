@@ -1,0 +1,108 @@
+#include "store/views.h"
+
+#include "store/schema.h"
+
+namespace brood {
+
+namespace {
+
+using sqlite::quote_name;
+
+// What is ranked: ended by itself or stopped, with an objective. A duplicate is its original's
+// shadow, a surplus trial came after the target. The words are those of the index trial_rank.
+constexpr const char* kRanked = "state IN ('completed', 'stopped') AND objective IS NOT NULL";
+
+std::string metric_list(const Layout& layout, const char* table) {
+  std::string sql;
+  for (std::size_t i = 0; i < layout.metrics.size(); ++i)
+    sql += std::string(", ") + table + ".m" + std::to_string(i) + " AS " +
+           quote_name(layout.metrics[i].column);
+  return sql;
+}
+
+std::string trials_view(const Layout& layout) {
+  const std::string experiment = std::to_string(layout.experiment);
+  std::string sql =
+      "SELECT t.number AS trial, t.state AS state, t.objective AS objective, "
+      "t.judged_epoch AS epochs";
+  for (const ParamColumn& param : layout.params) {
+    const std::string column = quote_name(param.column);
+    sql += ", p." + column + " AS " + column;
+  }
+  sql += metric_list(layout, "r");
+  sql +=
+      ", t.origin AS origin, t.first_epoch AS first_epoch, t.last_epoch AS last_epoch, "
+      "t.best_epoch AS best_epoch, t.parent AS parent, t.same_as AS same_as, t.cause AS cause, "
+      "t.why AS why, (SELECT count(*) FROM attempt a WHERE a.trial = t.id) AS attempts, "
+      "(SELECT sum(a.ended_us - a.started_us) / 1e6 FROM attempt a WHERE a.trial = t.id) "
+      "AS seconds FROM trial t JOIN " +
+      point_table(layout.experiment) + " p ON p.trial = t.id LEFT JOIN result r ON r.trial = (" +
+      std::to_string(row_id(layout.experiment, 0)) +
+      " | ifnull(t.same_as, t.number)) WHERE t.experiment = " + experiment;
+  return sql;
+}
+
+// Reports of a trial that ended stop at the epoch its verdict was for: what it trained beyond,
+// before the verdict could be known, never counted.
+std::string curve_view(const Layout& layout) {
+  const std::string first = std::to_string(row_id(layout.experiment, 0));
+  const std::string last = std::to_string(row_id(layout.experiment + 1, 0) - 1);
+  return "SELECT t.number AS trial, r.epoch AS epoch" + metric_list(layout, "r") +
+         ", r.wall_us AS wall_us FROM report r CROSS JOIN trial t ON t.id = r.trial "
+         "WHERE r.trial BETWEEN " +
+         first + " AND " + last +
+         " AND (r.epoch <= t.judged_epoch OR t.state IN ('waiting', 'running'))";
+}
+
+std::string lineage_view(const Layout& layout) {
+  const std::string where = "experiment = " + std::to_string(layout.experiment);
+  return "SELECT t.number AS trial, j.value AS ancestor, 'genes' AS kind "
+         "FROM trial t, json_each(t.lineage) j WHERE t." +
+         where + " UNION ALL SELECT number, parent, 'checkpoint' FROM trial WHERE " + where +
+         " AND parent IS NOT NULL UNION ALL SELECT number, same_as, 'same' FROM trial WHERE " +
+         where + " AND same_as IS NOT NULL";
+}
+
+void make(sqlite::Connection& db, const std::string& name, const std::string& select) {
+  db.run("DROP VIEW IF EXISTS " + quote_name(name));
+  db.run("CREATE VIEW " + quote_name(name) + " AS " + select);
+}
+
+// "ASC" and "DESC" of one index serve both goals; ties rank by the trial's number.
+std::string best_view(const Layout& layout) {
+  return "SELECT * FROM (" + trials_view(layout) + ") WHERE " + kRanked + " ORDER BY objective " +
+         (layout.maximize ? "DESC" : "ASC") + ", trial";
+}
+
+constexpr const char* kExperiments = R"(SELECT e.name AS name, e.state AS state, e.why AS why,
+  (SELECT count(*) FROM trial t WHERE t.experiment = e.id) AS trials,
+  e.objective AS objective, e.goal AS goal,
+  (SELECT CASE e.goal WHEN 'maximize' THEN max(t.objective) ELSE min(t.objective) END FROM trial t
+    WHERE t.experiment = e.id AND t.state IN ('completed', 'stopped') AND t.objective IS NOT NULL)
+    AS best,
+  e.seed AS seed, e.numeric_class AS numeric_class, e.suffix AS suffix, e.created_us AS created_us,
+  e.description AS description FROM experiment e)";
+
+constexpr const char* kAllTrials = R"(SELECT e.name AS experiment, t.number AS trial,
+  t.state AS state, t.objective AS objective, t.judged_epoch AS epochs, t.origin AS origin,
+  t.first_epoch AS first_epoch, t.last_epoch AS last_epoch, t.best_epoch AS best_epoch,
+  t.parent AS parent, t.same_as AS same_as, t.cause AS cause, t.why AS why
+  FROM trial t JOIN experiment e ON e.id = t.experiment)";
+
+}  // namespace
+
+void create_views(sqlite::Connection& db, const Layout& layout) {
+  const bool newest = db.whole("SELECT max(id) FROM experiment") == layout.experiment;
+  const auto both = [&](const std::string& name, const std::string& select) {
+    make(db, name + "_" + layout.suffix, select);
+    if (newest) make(db, name, select);
+  };
+  both("trials", trials_view(layout));
+  both("best", best_view(layout));
+  both("curve", curve_view(layout));
+  both("lineage", lineage_view(layout));
+  make(db, "experiments", kExperiments);
+  make(db, "all_trials", kAllTrials);
+}
+
+}  // namespace brood

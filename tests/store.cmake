@@ -1,0 +1,1 @@
+brood_test(store_contract_test LIBS brood_store LABELS store)
