@@ -22,15 +22,14 @@ bool better(double a, double b) { return a > b || (std::isnan(b) && !std::isnan(
 
 void PrefixRank::append(double score) {
   scores_.push_back(score);
-  const std::vector<double>* below = &scores_;
   std::size_t run = kFanOut;
   for (std::size_t level = 0; scores_.size() % run == 0; ++level, run *= kFanOut) {
     if (level == levels_.size()) levels_.emplace_back();
     std::vector<double>& sorted = levels_[level];
+    const std::vector<double>& below = level == 0 ? scores_ : levels_[level - 1];
     const auto length = static_cast<std::ptrdiff_t>(run);
-    sorted.insert(sorted.end(), below->end() - length, below->end());
+    sorted.insert(sorted.end(), below.end() - length, below.end());
     std::sort(sorted.end() - length, sorted.end(), better);
-    below = &sorted;
   }
 }
 
