@@ -214,6 +214,7 @@ class ExpressionParser {
     inside.at_ = at_;
     inside.depth_ = depth_;
     inside.sum();
+    inside.out_.text_ = std::string(text_.substr(at_, inside.at_ - at_));
     at_ = inside.at_;
     need(']');
     found.index.push_back(std::move(inside.out_));

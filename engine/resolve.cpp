@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/expression.h"
+#include "engine/json_text.h"
 #include "engine/template_node.h"
 
 namespace brood {
@@ -21,6 +22,11 @@ std::string json_text(const Value& value) {
   return label != nullptr ? json_quoted(*label) : to_text(value);
 }
 
+std::string as_written(const Reference& reference) {
+  if (reference.index.empty()) return reference.name;
+  return reference.name + "[" + reference.index.front().text() + "]";
+}
+
 // Writes the resolved block as text while it walks the tree.
 class Writer {
  public:
@@ -34,6 +40,7 @@ class Writer {
     Resolved out;
     out.json = std::move(out_);
     out.moved = std::move(moved_);
+    out.removed = std::move(removed_);
     const auto& entries = scope_.params->entries();
     std::vector<bool> used(entries.size(), false);
     for (const std::size_t at : scope_.used) used[at] = true;
@@ -80,7 +87,11 @@ class Writer {
         break;
     }
     const std::optional<Value> found = evaluate(node);
-    if (found) out_ += json_text(*found);
+    if (found)
+      out_ += json_text(*found);
+    else
+      removed_.emplace_back(path_, node.kind == Kind::parameter ? as_written(node.reference)
+                                                                : node.expression.text());
     return found.has_value();
   }
 
@@ -173,7 +184,7 @@ class Writer {
 
   Scope scope_;
   std::string out_, path_;
-  std::vector<std::pair<std::string, std::string>> moved_;
+  std::vector<std::pair<std::string, std::string>> moved_, removed_;
   std::size_t elements_ = 0, rounds_ = 0;  // by repeats
   int depth_ = 0;                          // repeats around this place
 };

@@ -38,6 +38,9 @@ struct Resolved {
   // Where a place of `json` comes from: a pointer into the block as written.
   std::string origin(std::string_view pointer) const;
 
+  // Keys and elements left out: where they would be in `json`, and the absent reference as written.
+  std::vector<std::pair<std::string, std::string>> removed;
+
   // Resolved prefix and written prefix, where they differ; children follow their parents.
   std::vector<std::pair<std::string, std::string>> moved;
 };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/json_text.h"
 #include "engine/resolve.h"
 #include "engine/suggest.h"
 #include "engine/template_node.h"

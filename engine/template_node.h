@@ -34,10 +34,4 @@ struct TemplateNode {
 // is not JSON.
 TemplateNode parse_template(std::string_view block, std::vector<Problem>& problems);
 
-// `/` and `~` in a key as RFC 6901 writes them.
-std::string pointer_token(std::string_view key);
-
-// As a JSON string with its quotes.
-std::string json_quoted(std::string_view text);
-
 }  // namespace brood
