@@ -119,9 +119,14 @@ std::string metrics_to_json(const std::vector<MetricColumn>& metrics) {
 }
 
 Layout load_layout(sqlite::Connection& db, std::int64_t experiment) {
-  sqlite::Statement find(db, "SELECT suffix, goal, space, metrics FROM experiment WHERE id = ?1");
+  sqlite::Statement find(
+      db, "SELECT suffix, goal, space, metrics, objective FROM experiment WHERE id = ?1");
   CHECK(find.bind(1, experiment).step(), "an experiment that was just found");
-  Layout layout{experiment, std::string(find.text(0)), find.text(1) == "maximize", {}, {}};
+  Layout layout;
+  layout.experiment = experiment;
+  layout.suffix = find.text(0);
+  layout.objective = find.text(4);
+  layout.maximize = find.text(1) == "maximize";
   try {
     for (const Json& param : parse_json(find.text(2))) {
       const auto type =

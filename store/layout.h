@@ -30,7 +30,8 @@ struct MetricColumn {  // the i-th is m<i>
 
 struct Layout {
   std::int64_t experiment = 0;
-  std::string suffix;  // of the experiment's views
+  std::string suffix;     // of the experiment's views
+  std::string objective;  // a metric
   bool maximize = true;
   std::vector<ParamColumn> params;
   std::vector<MetricColumn> metrics;

@@ -10,7 +10,8 @@ namespace brood {
 
 namespace {
 
-// More metrics than this are a trainer that makes up names; the surplus is not stored.
+// More metrics than this are a trainer that makes up names; the surplus is not stored, but for the
+// objective.
 constexpr std::size_t kMetricsMax = 500;
 constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
 
@@ -64,7 +65,8 @@ Recorder::Recorder(sqlite::Connection& db, std::int64_t experiment, std::int64_t
                    "max_rss = ?7 WHERE trial = ?1 AND attempt = ?2"),
       judge_(db,
              "INSERT INTO rung(experiment, epoch, trial, score, verdict, horizon) "
-             "VALUES(?1, ?2, ?3, ?4, ?5, ?6)"),
+             "VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(experiment, epoch, trial) "
+             "DO UPDATE SET score = ?4, verdict = ?5, horizon = ?6"),
       save_checkpoint_(db,
                        "INSERT INTO checkpoint(trial, epoch, path, bytes) VALUES(?1, ?2, ?3, ?4) "
                        "ON CONFLICT(trial, epoch) DO UPDATE SET path = ?3, bytes = ?4"),
@@ -220,7 +222,8 @@ void Recorder::learn_metrics(const Report& report) {
   places_.clear();
   for (const Metric& metric : report.metrics) {
     std::size_t place = metric_column(metric, places_.size());
-    if (place == kNoColumn && layout_.metrics.size() < kMetricsMax) {
+    if (place == kNoColumn &&
+        (layout_.metrics.size() < kMetricsMax || metric.name == layout_.objective)) {
       place = layout_.metrics.size();
       add_metric(layout_, metric.name, metric.exact);
     }

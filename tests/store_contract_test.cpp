@@ -205,7 +205,8 @@ TEST_P(StoreContract, OrdersVerdictsByEpochAndTrial) {
     const auto store = make();
     open(*store);
     for (TrialId id : {0, 1, 2}) store->put(TrialAdded{small_trial(id)});
-    store->put(Judged{2, 1, 0.3, Verdict::stop, 2});
+    store->put(Judged{2, 1, 0.2, Verdict::proceed, 1});
+    store->put(Judged{2, 1, 0.3, Verdict::stop, 2});  // a resume gives verdicts anew
     store->put(Judged{0, 2, nan, Verdict::proceed, 0});
     store->put(Judged{0, 1, 0.1, Verdict::proceed, 0});
     store->flush();
