@@ -88,6 +88,7 @@ struct Session {
   int executors = 0;
   std::string launcher;  // local or mpi
   std::string version;
+  std::optional<std::int64_t> expected = std::nullopt;  // trials of the whole search, when known
 };
 
 // What a run needs to go on. Reports only of trials that have not ended.

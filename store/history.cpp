@@ -187,7 +187,7 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment,
   last.reset();
   Statement add(db,
                 "INSERT INTO session(experiment, number, host, pid, started_us, executors, "
-                "launcher, version) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+                "launcher, version, expected) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
   add.bind(1, experiment)
       .bind(2, number)
       .bind(3, std::string_view(session.host))
@@ -196,6 +196,7 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment,
       .bind(6, session.executors)
       .bind(7, std::string_view(session.launcher))
       .bind(8, std::string_view(session.version))
+      .bind(9, session.expected)
       .execute();
   // Of trials that have not ended: an attempt of another trial ended with it at the latest.
   Statement lost(db,

@@ -45,6 +45,7 @@ CREATE TABLE session(             -- one run or resume
   host TEXT NOT NULL, pid INTEGER NOT NULL,
   started_us INTEGER NOT NULL, ended_us INTEGER,
   executors INTEGER NOT NULL,
+  expected INTEGER,               -- trials of the whole search, when known
   launcher TEXT NOT NULL,         -- local, mpi
   version TEXT NOT NULL,
   PRIMARY KEY(experiment, number)) STRICT, WITHOUT ROWID;
