@@ -1,0 +1,31 @@
+#include "engine/node.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+namespace brood {
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "localhost";
+  return name.data();
+}
+
+NodeHello describe_node(std::vector<std::string> numeric_classes) {
+  NodeHello hello;
+  hello.host = host_name();
+  hello.build = build_id();
+  hello.pid = ::getpid();
+  cpu_set_t allowed;  // what taskset, a container or a batch system left to us
+  CPU_ZERO(&allowed);
+  hello.cores = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+  hello.bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  hello.numeric_classes = std::move(numeric_classes);
+  return hello;
+}
+
+}  // namespace brood

@@ -1,0 +1,26 @@
+// What /proc knows of a process and those it started.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace brood {
+
+// Resident bytes of a process and its descendants that are theirs alone: pages of files, such as a
+// data set that all workers map, are not counted. 0 when it is gone.
+std::uint64_t tree_bytes(pid_t pid);
+
+// The processes of a session, zombies not counted. Walks all of /proc: for endings, not for every
+// second.
+std::vector<pid_t> session_members(pid_t session);
+
+// Kills every process of the session, those included that are being started meanwhile. The session
+// leader must not have been waited for yet, so that its number is still its own.
+void kill_session(pid_t session);
+
+// Processes that the kernel killed for want of memory, on this machine since it started.
+std::uint64_t out_of_memory_kills();
+
+}  // namespace brood
