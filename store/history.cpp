@@ -92,11 +92,13 @@ Trial read_trial(const Statement& row, const Layout& layout) {
   return trial;
 }
 
-void load_reports(sqlite::Connection& db, const Layout& layout, std::vector<Trial>& trials) {
+// All reports of each trial that has not ended, or of all of them.
+void load_reports(sqlite::Connection& db, const Layout& layout, std::vector<Trial>& trials,
+                  bool also_of_ended) {
   Statement rows(db, "SELECT epoch, nan" + metric_columns(0, layout.metrics.size()) +
                          " FROM report WHERE trial = ?1 ORDER BY epoch");
   for (Trial& trial : trials) {
-    if (ended(trial.state)) continue;
+    if (ended(trial.state) && !also_of_ended) continue;
     rows.bind(1, row_id(layout.experiment, trial.id));
     while (rows.step())
       trial.reports.push_back(read_report(rows, static_cast<int>(rows.whole(0)), 1, layout));
@@ -227,11 +229,21 @@ History load_history(sqlite::Connection& db, std::int64_t experiment) {
   }
   history.attempts.resize(history.trials.size());
   history.charged.resize(history.trials.size());
-  load_reports(db, layout, history.trials);
+  load_reports(db, layout, history.trials, false);
   load_attempts(db, first, last, history);
   load_verdicts(db, experiment, history);
   load_checkpoints(db, first, last, history);
   return history;
+}
+
+std::optional<Trial> load_trial(sqlite::Connection& db, const Layout& layout, TrialId trial) {
+  Statement rows(db, trials_sql(layout));
+  const std::int64_t id = row_id(layout.experiment, trial);
+  if (!rows.bind(1, id).bind(2, id).step()) return std::nullopt;
+  std::vector<Trial> found = {read_trial(rows, layout)};
+  rows.reset();
+  load_reports(db, layout, found, true);
+  return found.front();
 }
 
 Report read_report(const Statement& row, int epoch, int nan_column, const Layout& layout) {

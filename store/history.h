@@ -22,6 +22,9 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment, cons
 // Everything but `created` and `session`.
 History load_history(sqlite::Connection& db, std::int64_t experiment);
 
+// One trial with all its reports, official and speculative; nullopt: there is none.
+std::optional<Trial> load_trial(sqlite::Connection& db, const Layout& layout, TrialId trial);
+
 // A report from a row with `nan` in this column and m0, m1, ... from the next one on.
 Report read_report(const sqlite::Statement& row, int epoch, int nan_column, const Layout& layout);
 
