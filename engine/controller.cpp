@@ -195,18 +195,28 @@ void Controller::on_lost(int node, const Lost& lost) {
   const Address address{node, lost.worker};
   last_loss_ = lost.why;
   if (!lost.log_tail.empty()) last_loss_ += "; its last words:\n" + lost.log_tail;
-  const auto held = executors_.remove_worker(address);
-  for (const TrialId k : held) {
-    const auto live = live_.find(k);
-    if (live == live_.end() || !live->second.place || live->second.place->worker != address)
-      continue;
-    // A crash is the trial's own fault only when nobody shared the worker with it.
-    const Cause cause = held.size() == 1 ? lost.cause : Cause::lost;
-    std::string why = lost.why;
-    if (!lost.log_tail.empty()) why += "\n" + lost.log_tail;
-    crash(k, live->second, cause, why, lost.max_rss);
-  }
+  std::string why = lost.why;
+  if (!lost.log_tail.empty()) why += "\n" + lost.log_tail;
+  // Words of it that never arrived may hold what the trial came to: then nothing can be charged.
+  const WorkerRecord* worker = executors_.worker(address);
+  const bool heard_all = worker != nullptr && worker->sequence >= lost.sequence;
+  lose_worker(address, heard_all ? lost.cause : Cause::lost, why, lost.max_rss);
   if (lost.last) lose_node(node, "its workers do not start: " + last_loss_);
+}
+
+void Controller::lose_worker(Address address, Cause cause, const std::string& why,
+                             std::uint64_t max_rss) {
+  const auto held = executors_.remove_worker(address);
+  // Not only what it held: a trial that had ended there may have been told of in vain.
+  std::vector<TrialId> hit;
+  for (const auto& [k, live] : live_)
+    if (live.place && live.place->worker == address) hit.push_back(k);
+  std::sort(hit.begin(), hit.end());
+  for (const TrialId k : hit) {
+    // A crash is the trial's own fault only when nobody shared the worker with it.
+    const bool alone = held.size() == 1 && held.front() == k;
+    crash(k, live_.at(k), alone ? cause : Cause::lost, why, max_rss);
+  }
 }
 
 void Controller::lose_node(int number, const std::string& why) {
@@ -218,13 +228,8 @@ void Controller::lose_node(int number, const std::string& why) {
   std::vector<Address> workers;
   for (const auto& [address, record] : executors_.workers())
     if (address.node == number) workers.push_back(address);
-  for (const Address address : workers) {
-    for (const TrialId k : executors_.remove_worker(address)) {
-      const auto live = live_.find(k);
-      if (live != live_.end() && live->second.place && live->second.place->worker == address)
-        crash(k, live->second, Cause::lost, "its host was lost: " + why, 0);
-    }
-  }
+  for (const Address address : workers)
+    lose_worker(address, Cause::lost, "its host was lost: " + why, 0);
 }
 
 void Controller::watch_nodes() {

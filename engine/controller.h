@@ -97,6 +97,7 @@ class Controller {
   void on_hello(Address from, const Hello& hello);
   void on_told(Address from, const Told& told);
   void on_lost(int node, const Lost& lost);
+  void lose_worker(Address address, Cause cause, const std::string& why, std::uint64_t max_rss);
   void start_nodes();
   void lose_node(int node, const std::string& why);
   void refuse_node(int node, const std::string& why);

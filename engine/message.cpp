@@ -121,9 +121,9 @@ void get(const Json& j, Beat& m) {
 }
 
 Json put(const Lost& m) {
-  return {{"is", "lost"},  {"worker", m.worker},     {"cause", to_text(m.cause)},
-          {"why", m.why},  {"log_tail", m.log_tail}, {"max_rss", m.max_rss},
-          {"last", m.last}};
+  return {{"is", "lost"},           {"worker", m.worker},     {"cause", to_text(m.cause)},
+          {"why", m.why},           {"log_tail", m.log_tail}, {"max_rss", m.max_rss},
+          {"sequence", m.sequence}, {"last", m.last}};
 }
 void get(const Json& j, Lost& m) {
   m.worker = field<int>(j, "worker");
@@ -131,6 +131,7 @@ void get(const Json& j, Lost& m) {
   m.why = field<std::string>(j, "why");
   m.log_tail = field<std::string>(j, "log_tail");
   m.max_rss = field<std::uint64_t>(j, "max_rss");
+  m.sequence = field<std::int64_t>(j, "sequence");
   m.last = field<bool>(j, "last");
 }
 

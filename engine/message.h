@@ -55,7 +55,8 @@ struct Lost {  // a worker process ended; by its supervisor
   std::string why;            // one sentence
   std::string log_tail;
   std::uint64_t max_rss = 0;
-  bool last = false;  // too many workers died before their hello: no replacement comes
+  std::int64_t sequence = 0;  // of the last Told that was relayed
+  bool last = false;          // too many workers died before their hello: no replacement comes
 };
 
 // --- controller -> supervisor ---

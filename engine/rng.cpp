@@ -9,16 +9,14 @@ namespace brood {
 
 Rng::Rng(std::uint64_t seed, std::uint64_t trial, Purpose purpose) {
   // The purpose is folded into the key so that the counter has room for trial, part and block.
-  const std::uint64_t mixed =
-      seed ^ (static_cast<std::uint64_t>(purpose) * 0x9E3779B97F4A7C15U);
+  const std::uint64_t mixed = seed ^ (static_cast<std::uint64_t>(purpose) * 0x9E3779B97F4A7C15U);
   key_ = {static_cast<std::uint32_t>(mixed), static_cast<std::uint32_t>(mixed >> 32)};
   counter_ = {0, 0, static_cast<std::uint32_t>(trial), static_cast<std::uint32_t>(trial >> 32)};
 }
 
 void Rng::refill() {
   r123::Philox4x32 philox;
-  r123::Philox4x32::ctr_type counter = {
-      {counter_[0], counter_[1], counter_[2], counter_[3]}};
+  r123::Philox4x32::ctr_type counter = {{counter_[0], counter_[1], counter_[2], counter_[3]}};
   const auto out = philox(counter, {{key_[0], key_[1]}});
   block_ = {(static_cast<std::uint64_t>(out[1]) << 32) | out[0],
             (static_cast<std::uint64_t>(out[3]) << 32) | out[2]};

@@ -112,6 +112,7 @@ void Supervisor::from_worker(int worker, std::string_view frame, Millis now) {
         slot.step = told->event.step;
         return;
       }
+      child.sequence = std::max(child.sequence, told->sequence);
       if (slot.trial == told->trial && slot.attempt == told->attempt) slot.heard = now;
     }
   } catch (const UserError& error) {
@@ -124,6 +125,7 @@ void Supervisor::from_worker(int worker, std::string_view frame, Millis now) {
 Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
   Lost out;
   out.worker = worker;
+  out.sequence = child.sequence;
   out.log_tail = exit.log_tail;
   out.max_rss = exit.max_rss;
   if (child.killed_for) {

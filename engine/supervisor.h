@@ -57,11 +57,11 @@ class Supervisor {
     std::int64_t step = 0;
   };
   struct Child {
-    bool greeted = false;  // its hello came
+    std::int64_t sequence = 0;  // of the last Told that was relayed
+    bool greeted = false;       // its hello came
     std::map<int, Slot> slots;
     std::optional<Cause> killed_for;  // by us
     std::string why;
-    bool unreadable = false;  // sent a frame that does not parse
   };
 
   void start_worker();

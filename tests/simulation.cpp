@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/error.h"
+#include "tests/toy.h"
 
 namespace brood::simulation {
 
@@ -79,9 +80,6 @@ class Cluster::Host final : public ProcessHost {
   }
 
   void up(int worker, std::string_view frame) {
-    const bool drop = cluster_.rng_.chance(cluster_.faults_.drop_chance) &&
-                      std::holds_alternative<Told>(decode(frame));
-    if (drop) return;
     cluster_.in_order(cluster_.channel_us_["up" + name(worker)], cluster_.shape_.delay_max,
                       [this, worker, copy = std::string(frame)] {
                         supervisor().from_worker(worker, copy, cluster_.clock_.now());
@@ -96,8 +94,12 @@ class Cluster::Host final : public ProcessHost {
       const auto at = children_.find(worker);
       if (at == children_.end() || at->second.dead) return;
       at->second.turning = false;
-      at->second.worker->turn(cluster_.shape_.slice, cluster_.clock_.now());
-      turn_soon(worker);
+      try {
+        at->second.worker->turn(cluster_.shape_.slice, cluster_.clock_.now());
+        turn_soon(worker);
+      } catch (const ToyCrash&) {
+        die(worker, SIGSEGV, false);
+      }
     });
   }
 
@@ -121,6 +123,8 @@ Cluster::Cluster(Shape shape, Faults faults, MakeTrainer make_trainer)
     state.supervisor = std::make_unique<Supervisor>(
         node, self, *state.host, [this, node](Address from, std::string_view frame) {
           if (nodes_[static_cast<std::size_t>(node)].silent) return;
+          if (rng_.chance(faults_.drop_chance) && std::holds_alternative<Told>(decode(frame)))
+            return;
           in_order(channel_us_["node" + std::to_string(node)], shape_.delay_max,
                    [this, from, copy = std::string(frame)] {
                      arrived_.push({from, copy});

@@ -1,0 +1,1 @@
+brood_bench(controller_event LIBS brood_engine brood_strategies brood_store)

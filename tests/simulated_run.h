@@ -1,0 +1,55 @@
+// One experiment on the simulated cluster: what most tests of the engine start from.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "engine/controller.h"
+#include "tests/simulation.h"
+#include "tests/toy.h"
+
+namespace brood::simulation {
+
+// A fresh folder that is removed at the end.
+class Scratch {
+ public:
+  Scratch();
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  std::string file(const std::string& name) const { return (folder_ / name).string(); }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+struct Case {
+  std::string search = "random";  // grid, random, genetic
+  std::string stopper;            // median, asha; empty: none
+  std::int64_t trials = 24;       // random: max_trials; grid and genetic end by themselves
+  int epochs = 6;
+  int verdict_lag = 4;
+  std::uint64_t seed = 7;
+  ToyOptions toy;
+  std::optional<double> target;
+  int max_retries = 1;
+};
+
+ExperimentSpec make_spec(const Case& c, const std::string& database);
+
+struct Outcome {
+  bool cut = false;  // the power was cut
+  Ending ending;
+  std::string table;  // all that must not depend on executors, order and crashes
+  std::int64_t events = 0, kills = 0;
+  Progress progress;
+  std::vector<Trial> trials;
+};
+
+// The first line in which two tables differ, both sides of it; empty when they are the same.
+std::string difference(const std::string& table, const std::string& expected);
+
+// Runs, or goes on with, the case in this database.
+Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults = {});
+
+}  // namespace brood::simulation

@@ -1,0 +1,199 @@
+// The promise: the table is a function of config and seed alone. The real controller, supervisors,
+// workers, strategies, stoppers and SQLite run in one thread and virtual time; the number of
+// executors, delays, kills, lost frames, silent hosts and power cuts at every event vary; the table
+// of parameters, verdicts, lineage and exact metrics must not.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/simulated_run.h"
+
+namespace brood::simulation {
+namespace {
+
+struct Named {
+  std::string name;
+  Case experiment;
+};
+
+std::vector<Named> experiments() {
+  std::vector<Named> out;
+  for (const std::string search : {"grid", "random", "genetic"})
+    for (const std::string stopper : {"", "median", "asha"}) {
+      Case c;
+      c.search = search;
+      c.stopper = stopper;
+      c.toy.nan_share = 0.1;
+      c.toy.crash_share = 0.1;
+      c.toy.throw_share = 0.1;
+      out.push_back({search + (stopper.empty() ? "" : "_" + stopper), c});
+    }
+  return out;
+}
+
+class EveryExperiment : public testing::TestWithParam<Named> {
+ protected:
+  // One executor, nothing goes wrong.
+  std::string quiet() {
+    Scratch scratch;
+    return run(GetParam().experiment, scratch.file("a.db"), {}).table;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Simulation, EveryExperiment, testing::ValuesIn(experiments()),
+                         [](const auto& made) { return made.param.name; });
+
+TEST_P(EveryExperiment, EndsTheSameOnAnyNumberOfExecutors) {
+  const std::string expected = quiet();
+  ASSERT_THAT(expected, testing::HasSubstr("completed"));
+  for (const int executors : {1, 2, 7, 16}) {
+    for (const std::uint64_t seed : {1U, 2U, 3U}) {
+      Scratch scratch;
+      Shape shape;
+      shape.workers_per_node = executors;
+      shape.seed = seed;
+      const Outcome outcome = run(GetParam().experiment, scratch.file("a.db"), shape);
+      EXPECT_EQ(outcome.ending.state, "completed");
+      EXPECT_EQ(difference(outcome.table, expected), "")
+          << executors << " executors, delays of seed " << seed;
+    }
+  }
+}
+
+TEST_P(EveryExperiment, EndsTheSameWhenWorkersAreKilledAndFramesAreLost) {
+  const std::string expected = quiet();
+  std::int64_t kills = 0;
+  for (const std::uint64_t seed : {1U, 2U, 3U, 4U}) {
+    Scratch scratch;
+    Shape shape;
+    shape.nodes = 2;
+    shape.workers_per_node = 3;
+    shape.seed = seed;
+    Faults faults;
+    faults.kill_chance = 0.02;
+    faults.drop_chance = 0.1;
+    const Outcome outcome = run(GetParam().experiment, scratch.file("a.db"), shape, faults);
+    kills += outcome.kills;
+    EXPECT_EQ(difference(outcome.table, expected), "") << "faults of seed " << seed;
+  }
+  EXPECT_GT(kills, 4) << "the test killed too few workers to mean anything";
+}
+
+TEST_P(EveryExperiment, EndsTheSameWhenAHostFallsSilent) {
+  const std::string expected = quiet();
+  Scratch scratch;
+  Shape shape;
+  shape.nodes = 2;
+  shape.workers_per_node = 2;
+  Faults faults;
+  faults.node_silent_at = 30;
+  EXPECT_EQ(
+      difference(run(GetParam().experiment, scratch.file("a.db"), shape, faults).table, expected),
+      "");
+}
+
+TEST_P(EveryExperiment, EndsTheSameWhenThePowerIsCutAtAnyEvent) {
+  const std::string expected = quiet();
+  Shape shape;
+  shape.workers_per_node = 3;
+  Scratch whole;
+  const std::int64_t events = run(GetParam().experiment, whole.file("a.db"), shape).events;
+  ASSERT_GT(events, 50);
+  // Every event in the nightly soak; here every stride-th, and another offset for each experiment.
+  const char* all = std::getenv("BROOD_CUT_EVERY_EVENT");
+  const std::int64_t stride = all != nullptr ? 1 : std::max<std::int64_t>(1, events / 25);
+  int cuts = 0;
+  for (std::int64_t at = 1; at <= events; at += stride) {
+    Scratch scratch;
+    Faults faults;
+    faults.cut_at_event = at;
+    const std::string database = scratch.file("a.db");
+    if (!run(GetParam().experiment, database, shape, faults).cut) continue;
+    ++cuts;
+    Shape other = shape;
+    other.workers_per_node = 1 + static_cast<int>(at % 4);
+    other.seed = static_cast<std::uint64_t>(at);
+    // Cut a second time while going on, then let it end.
+    faults.cut_at_event = events / 3;
+    run(GetParam().experiment, database, other, faults);
+    const Outcome outcome = run(GetParam().experiment, database, shape);
+    ASSERT_EQ(outcome.ending.state, "completed");
+    ASSERT_EQ(difference(outcome.table, expected), "") << "cut at event " << at;
+  }
+  EXPECT_GT(cuts, 20);
+}
+
+TEST(Simulation, SpeculatesAndDropsEpochsWithSeveralExecutors) {
+  Case c;
+  c.stopper = "asha";
+  c.trials = 60;
+  c.epochs = 9;
+  c.verdict_lag = 2;
+  c.toy.steps_max = 12;
+  Scratch one, many;
+  Shape wide;
+  wide.workers_per_node = 7;
+  const Outcome alone = run(c, one.file("a.db"), {});
+  const Outcome together = run(c, many.file("a.db"), wide);
+  EXPECT_EQ(difference(together.table, alone.table), "");
+  EXPECT_EQ(alone.progress.epochs_dropped, 0) << "a single executor knows all smaller trials";
+  EXPECT_GT(together.progress.epochs_dropped, 0);
+  EXPECT_GT(together.progress.stopped, 10);
+}
+
+TEST(Simulation, EndsAtTheSmallestTrialThatMeetsTheTarget) {
+  Case c;
+  c.trials = 60;
+  c.target = -0.76;
+  Scratch one, many;
+  Shape wide;
+  wide.workers_per_node = 7;
+  const Outcome alone = run(c, one.file("a.db"), {});
+  const Outcome together = run(c, many.file("a.db"), wide);
+  EXPECT_THAT(alone.ending.why, testing::HasSubstr("met the target"));
+  EXPECT_EQ(alone.ending.why, together.ending.why);
+  EXPECT_EQ(difference(together.table, alone.table), "");
+  EXPECT_EQ(together.trials.back().state, TrialState::surplus);
+}
+
+TEST(Simulation, ChargesATrialThatAlwaysCrashesAndGoesOn) {
+  Case c;
+  c.trials = 40;
+  c.toy.crash_share = 0.3;
+  c.max_retries = 2;
+  Scratch scratch;
+  const Outcome outcome = run(c, scratch.file("a.db"), {});
+  int crashed = 0;
+  for (const Trial& t : outcome.trials) crashed += t.cause == Cause::signal;
+  EXPECT_GT(crashed, 2);
+  EXPECT_GT(outcome.progress.completed, 5);
+  EXPECT_EQ(outcome.progress.retried, 3 * crashed);
+}
+
+TEST(Simulation, GoesOnFromALongerBudgetWithTheSamePrefix) {
+  Case shorter, longer;
+  shorter.trials = 10;
+  longer.trials = 30;
+  Scratch grown, fresh;
+  const std::string before = run(shorter, grown.file("a.db"), {}).table;
+  const Outcome after = run(longer, grown.file("a.db"), {});
+  EXPECT_EQ(difference(after.table, run(longer, fresh.file("a.db"), {}).table), "");
+  EXPECT_EQ(after.trials.size(), 30U);
+}
+
+TEST(Simulation, RefusesARecordThatItWouldNotMakeAgain) {
+  Case c, other;
+  other.seed = 8;
+  Scratch scratch;
+  run(c, scratch.file("a.db"), {});
+  try {
+    run(other, scratch.file("a.db"), {});
+    FAIL() << "another seed went unnoticed";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("would be proposed as"));
+  }
+}
+
+}  // namespace
+}  // namespace brood::simulation
