@@ -1,3 +1,6 @@
 brood_test(exact_math_test LIBS brood_engine LABELS engine)
 brood_test(rng_test LIBS brood_engine LABELS engine)
 brood_test(prefix_rank_test LIBS brood_engine LABELS engine)
+brood_test(operators_test LIBS brood_strategies LABELS strategies)
+brood_test(stoppers_test LIBS brood_strategies LABELS strategies)
+brood_test(strategies_contract_test LIBS brood_strategies LABELS strategies)
