@@ -1,0 +1,50 @@
+#include "trainers/trainers.h"
+
+#include "engine/suggest.h"
+#include "trainers/cnn/cnn.h"
+#include "trainers/command.h"
+#include "trainers/synthetic.h"
+
+namespace brood {
+
+namespace {
+
+[[noreturn]] void refuse_name(std::string_view name) {
+  std::string known;
+  for (const std::string& one : trainer_names()) known += (known.empty() ? "" : ", ") + one;
+  throw UserError("there is no trainer \"" + std::string(name) + "\"" +
+                  did_you_mean(name, trainer_names()) + "; known are " + known);
+}
+
+}  // namespace
+
+std::vector<std::string> trainer_names() { return {"cnn", "command", "synthetic"}; }
+
+std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup) {
+  std::unique_ptr<Trainer> trainer;
+  if (setup.name == "cnn") trainer = make_cnn(setup);
+  if (setup.name == "command") trainer = make_command(setup);
+  if (setup.name == "synthetic") trainer = make_synthetic(setup);
+  if (!trainer) refuse_name(setup.name);
+  const std::string offered = trainer->offer().numeric_class;
+  if (!setup.numeric_class.empty() && offered != setup.numeric_class)
+    throw UserError("the experiment computes in the numeric class \"" + setup.numeric_class +
+                    "\"; this machine offers \"" + offered + "\"");
+  return trainer;
+}
+
+std::unique_ptr<Planner> make_planner(const TrainerSetup& setup) {
+  if (setup.name == "cnn") return make_cnn_planner(setup);
+  if (setup.name == "command") return make_command_planner(setup);
+  if (setup.name == "synthetic") return make_synthetic_planner(setup);
+  refuse_name(setup.name);
+}
+
+std::vector<Problem> check_trainer(std::string_view name, const std::string& resolved_json) {
+  if (name == "cnn") return check_cnn(resolved_json);
+  if (name == "command") return check_command(resolved_json);
+  if (name == "synthetic") return check_synthetic(resolved_json);
+  refuse_name(name);
+}
+
+}  // namespace brood
