@@ -150,14 +150,7 @@ void Controller::start_nodes() {
       continue;
     }
     Setup setup;
-    setup.trainer = {spec_.trainer_name,
-                     spec_.trainer,
-                     spec_.objective.metric,
-                     spec_.seed,
-                     spec_.data_dir,
-                     options_.base_dir,
-                     numeric_class_ == "any" ? "" : numeric_class_,
-                     spec_.resources.memory_per_trial.value_or(0)};
+    setup.trainer = trainer_setup(spec_, options_.base_dir, numeric_class_);
     setup.workers = options_.workers_per_node;
     setup.report_timeout_ms = spec_.fault_tolerance.report_timeout.value_or(Millis{0}).count();
     setup.max_trial_ms = spec_.budget.max_trial_time.value_or(Millis{0}).count();

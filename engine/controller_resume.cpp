@@ -12,6 +12,7 @@ namespace brood {
 void Controller::resume() {
   History history = store_.open(spec_, options_.session);
   session_ = history.session;
+  if (history.config != spec_.config) store_.set_config(spec_.config);
   numeric_class_ = history.numeric_class;
   load(std::move(history));
   verify_proposals();

@@ -87,6 +87,7 @@ struct Session {
   std::int64_t started_us = 0;
   int executors = 0;
   std::string launcher;  // local or mpi
+  std::string config_file;  // absolute; relative paths and commands start from its folder
   std::string version;
   std::optional<std::int64_t> expected = std::nullopt;  // trials of the whole search, when known
 };

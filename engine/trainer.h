@@ -115,4 +115,8 @@ struct TrainerSetup {
   std::uint64_t memory_per_trial = 0;  // bytes; 0: no limit
 };
 
+// What the workers of this experiment are told. numeric_class "any" or "": the machine's best.
+TrainerSetup trainer_setup(const ExperimentSpec& spec, const std::string& base_dir,
+                           const std::string& numeric_class);
+
 }  // namespace brood

@@ -189,7 +189,8 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment,
   last.reset();
   Statement add(db,
                 "INSERT INTO session(experiment, number, host, pid, started_us, executors, "
-                "launcher, version, expected) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+                "launcher, version, expected, config_file) "
+                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
   add.bind(1, experiment)
       .bind(2, number)
       .bind(3, std::string_view(session.host))
@@ -199,6 +200,7 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment,
       .bind(7, std::string_view(session.launcher))
       .bind(8, std::string_view(session.version))
       .bind(9, session.expected)
+      .bind(10, std::string_view(session.config_file))
       .execute();
   // Of trials that have not ended: an attempt of another trial ended with it at the latest.
   Statement lost(db,

@@ -269,7 +269,7 @@ std::vector<SessionRecord> Reader::sessions(const ExperimentRecord& experiment) 
   std::vector<SessionRecord> out;
   Statement rows(db_,
                  "SELECT number, host, pid, started_us, ended_us, executors, launcher, version, "
-                 "expected FROM session WHERE experiment = ?1 ORDER BY number");
+                 "expected, config_file FROM session WHERE experiment = ?1 ORDER BY number");
   rows.bind(1, experiment.id);
   while (rows.step()) {
     SessionRecord& one = out.emplace_back();
@@ -282,6 +282,7 @@ std::vector<SessionRecord> Reader::sessions(const ExperimentRecord& experiment) 
     one.session.launcher = rows.text(6);
     one.session.version = rows.text(7);
     one.session.expected = whole_or_none(rows, 8);
+    one.session.config_file = rows.text(9);
   }
   return out;
 }

@@ -47,6 +47,7 @@ CREATE TABLE session(             -- one run or resume
   executors INTEGER NOT NULL,
   expected INTEGER,               -- trials of the whole search, when known
   launcher TEXT NOT NULL,         -- local, mpi
+  config_file TEXT NOT NULL,      -- absolute, on that host
   version TEXT NOT NULL,
   PRIMARY KEY(experiment, number)) STRICT, WITHOUT ROWID;
 

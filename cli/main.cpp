@@ -1,0 +1,264 @@
+// The table of contents of the command line: every subcommand with its arguments. The one place
+// that catches errors.
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "cli/plan.h"
+#include "cli/questions.h"
+#include "cli/replay.h"
+#include "cli/run.h"
+#include "engine/error.h"
+#include "engine/message.h"
+#include "engine/suggest.h"
+#include "engine/worker_main.h"
+#include "trainers/trainers.h"
+
+namespace brood {
+namespace {
+
+using Takes = Argument::Takes;
+
+struct Command {
+  std::string name, summary;
+  std::vector<Argument> arguments;
+  std::function<int(const Arguments&)> run;
+};
+
+Argument positional(std::string name, std::string help, bool required) {
+  return {std::move(name), Takes::one, std::move(help), true, required};
+}
+Argument option(std::string name, std::string help) {
+  return {std::move(name), Takes::one, std::move(help), false, false};
+}
+Argument flag(std::string name, std::string help) {
+  return {std::move(name), Takes::nothing, std::move(help), false, false};
+}
+Argument many(std::string name, std::string help) {
+  return {std::move(name), Takes::many, std::move(help), false, false};
+}
+
+const Argument kWhere = positional("where", "database or config (default: experiments.db)", false);
+const Argument kDatabase = option("db", "database or config (default: experiments.db)");
+const Argument kExperiment = option("experiment,e", "which experiment (default: the newest)");
+const Argument kJson = flag("json", "for programs");
+const Argument kCsv = flag("csv", "for spreadsheets");
+
+Where where(const Arguments& a) {
+  if (!a.text("where").empty() && !a.text("db").empty())
+    throw UserError("name the database once: \"" + a.text("where") + "\" or --db \"" +
+                    a.text("db") + "\"");
+  return {a.text("where").empty() ? a.text("db") : a.text("where"), a.text("experiment")};
+}
+
+Format format(const Arguments& a) {
+  if (a.has("json") && a.has("csv")) throw UserError("choose one of --json and --csv");
+  return a.has("json") ? Format::json : a.has("csv") ? Format::csv : Format::people;
+}
+
+std::vector<std::string> split_commas(const std::string& text) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto comma = std::min(text.find(',', at), text.size());
+    if (comma > at) out.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return out;
+}
+
+Display display(const Arguments& a) {
+  const std::string word = a.text("progress");
+  if (a.has("quiet")) return Display::quiet;
+  if (word.empty() || word == "auto") return Display::automatic;
+  if (word == "live") return Display::live;
+  if (word == "lines") return Display::lines;
+  if (word == "none") return Display::quiet;
+  throw UserError("--progress should be auto, live, lines or none (is \"" + word + "\")");
+}
+
+int run_or_resume(const Arguments& a, bool resume) {
+  RunOptions options;
+  options.config = a.text("config");
+  options.experiment = a.text("experiment");
+  options.overrides = a.list("set");
+  if (const auto executors = a.whole("executors", 1))
+    options.executors = static_cast<int>(*executors);
+  options.display = display(a);
+  options.resume = resume;
+  return run_command(options);
+}
+
+std::vector<Command> run_commands() {
+  const std::vector<Argument> common = {
+      many("set", "override one value of the config: --set trainer.epochs=3"),
+      option("executors,j", "trials at a time (under mpirun: on each rank)"),
+      option("progress", "auto, live, lines or none"), flag("quiet,q", "no progress")};
+  std::vector<Argument> run = {positional("config", "the experiment", true)};
+  std::vector<Argument> resume = {positional("config", "a config or a database", true),
+                                  kExperiment};
+  run.insert(run.end(), common.begin(), common.end());
+  resume.insert(resume.end(), common.begin(), common.end());
+  return {{"run", "Runs an experiment, or goes on with it if the database knows it.", run,
+           [](const Arguments& a) { return run_or_resume(a, false); }},
+          {"resume", "Goes on with an experiment that was interrupted or is to run longer.", resume,
+           [](const Arguments& a) { return run_or_resume(a, true); }},
+          {"plan",
+           "Checks a config and says what a run will cost, without running it.",
+           {positional("config", "the experiment", true),
+            many("set", "override one value of the config"),
+            option("executors,j", "trials at a time"), kJson},
+           [](const Arguments& a) {
+             PlanOptions options;
+             options.config = a.text("config");
+             options.overrides = a.list("set");
+             if (const auto n = a.whole("executors", 1)) options.executors = static_cast<int>(*n);
+             options.json = a.has("json");
+             return plan_command(options, std::cout);
+           }}};
+}
+
+std::vector<Command> trial_commands() {
+  const Argument trial = positional("trial", "its number", true);
+  return {
+      {"show",
+       "Everything about one trial.",
+       {trial, kWhere, kDatabase, kExperiment, kJson},
+       [](const Arguments& a) {
+         return show_command({where(a), *a.whole("trial", 0), format(a)}, std::cout);
+       }},
+      {"logs",
+       "What a trial printed.",
+       {trial, kWhere, kDatabase, kExperiment, option("attempt", "one attempt only")},
+       [](const Arguments& a) {
+         std::optional<int> attempt;
+         if (const auto n = a.whole("attempt", 1)) attempt = static_cast<int>(*n);
+         return logs_command({where(a), *a.whole("trial", 0), attempt}, std::cout);
+       }},
+      {"why",
+       "Why a trial waits, stopped or failed; without a number: why the run stands.",
+       {positional("trial", "its number", false), kWhere, kDatabase, kExperiment},
+       [](const Arguments& a) {
+         return why_command({where(a), a.whole("trial", 0)}, std::cout);
+       }},
+      {"replay",
+       "Trains a trial again and compares its metrics bit for bit.",
+       {trial, kWhere, kDatabase, kExperiment},
+       [](const Arguments& a) {
+         return replay_command({where(a), *a.whole("trial", 0)}, std::cout);
+       }},
+      {"compare",
+       "What differs between trials.",
+       {{"trial", Takes::many, "their numbers", true, true}, kDatabase, kExperiment, kJson, kCsv},
+       [](const Arguments& a) {
+         CompareOptions options{where(a), {}, format(a)};
+         for (const std::string& word : a.list("trial")) {
+           Arguments one("compare", {positional("trial", "", true)}, {word});
+           options.trials.push_back(*one.whole("trial", 0));
+         }
+         return compare_command(options, std::cout);
+       }}};
+}
+
+std::vector<Command> table_commands() {
+  return {{"status",
+           "How a run goes, also while it runs.",
+           {kWhere, kDatabase, kExperiment, flag("watch,w", "again every second"), kJson},
+           [](const Arguments& a) {
+             return status_command({where(a), a.has("watch"), format(a)}, std::cout);
+           }},
+          {"best",
+           "The best trials.",
+           {kWhere, kDatabase, kExperiment, option("count,n", "how many (default: 10)"),
+            flag("config", "the winner as a config to run"), kJson, kCsv},
+           [](const Arguments& a) {
+             return best_command(
+                 {where(a), a.whole("count", 1).value_or(10), a.has("config"), format(a)},
+                 std::cout);
+           }},
+          {"query",
+           "Trials that fulfil a condition: \"val_accuracy > 0.9 and optimizer = 'adam'\".",
+           {positional("filter", "condition on parameters, metrics and states", false), kDatabase,
+            kExperiment, option("sort", "names; a leading - sorts from the largest"),
+            option("limit", "rows at most"), option("columns", "names, separated by commas"),
+            option("sql", "a SELECT of your own instead"), kJson, kCsv},
+           [](const Arguments& a) {
+             QueryOptions options;
+             options.where = where(a);
+             options.filter = a.text("filter");
+             options.columns = split_commas(a.text("columns"));
+             options.sort = split_commas(a.text("sort"));
+             options.limit = a.whole("limit", 0);
+             options.sql = a.text("sql");
+             options.format = format(a);
+             return query_command(options, std::cout);
+           }}};
+}
+
+std::vector<Command> commands() {
+  std::vector<Command> out = run_commands();
+  for (auto& command : table_commands()) out.push_back(std::move(command));
+  for (auto& command : trial_commands()) out.push_back(std::move(command));
+  return out;
+}
+
+int help(std::ostream& out) {
+  out << "brood: hyperparameter search that gives the same answer twice\n\n"
+         "Usage: brood COMMAND [arguments]\n\n";
+  for (const Command& command : commands()) {
+    std::string name = command.name;
+    name.resize(9, ' ');
+    out << "  " << name << " " << command.summary << "\n";
+  }
+  out << "\n`brood COMMAND --help` says more. On a cluster: mpirun -n 9 brood run sweep.json\n"
+         "Exit status: 0 done, 1 nothing to show or too many trials failed, 2 an error,\n"
+         "75 interrupted and resumable.\n";
+  return 0;
+}
+
+int dispatch(const std::vector<std::string>& words) {
+  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help")
+    return help(std::cout);
+  if (words[0] == "--version") {
+    std::cout << "brood " << build_id() << "\n";
+    return 0;
+  }
+  if (words[0] == "worker") return worker_main(Descriptor(kControlDescriptor), make_trainer);
+  const auto all = commands();
+  const auto command =
+      std::find_if(all.begin(), all.end(), [&](const Command& c) { return c.name == words[0]; });
+  if (command == all.end()) {
+    std::vector<std::string> names;
+    for (const Command& c : all) names.push_back(c.name);
+    throw UserError("brood has no command \"" + words[0] + "\"" + did_you_mean(words[0], names) +
+                    "; see `brood --help`");
+  }
+  const std::vector<std::string> rest(words.begin() + 1, words.end());
+  if (std::find(rest.begin(), rest.end(), "--help") != rest.end() ||
+      std::find(rest.begin(), rest.end(), "-h") != rest.end()) {
+    std::cout << usage(command->name, command->summary, command->arguments);
+    return 0;
+  }
+  return command->run(Arguments(command->name, command->arguments, rest));
+}
+
+}  // namespace
+}  // namespace brood
+
+int main(int argc, char** argv) {
+  try {
+    const int status = brood::dispatch({argv + 1, argv + argc});
+    std::cout.flush();
+    return status;
+  } catch (const brood::UserError& error) {
+    std::cout.flush();
+    std::fprintf(stderr, "%s\n", error.what());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "brood: out of memory\n");
+  }
+  return 2;
+}
