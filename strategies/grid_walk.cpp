@@ -1,10 +1,11 @@
 // An odometer that does not turn the wheels of inactive fields.
 //
-// Whether a field is active never depends on its own value, nor on an inactive one's. So when a
-// field was inactive at every point visited with its first value, given the indices before it, it
-// is inactive with its other values too, and all of these are skipped. Where a field's condition
-// is declared before it (the usual case) nothing but grid points is visited; where it depends on
-// later fields, some points are visited in vain.
+// Whether a field is active never depends on its own value, nor on an inactive one's (unless a
+// config makes two parameters decide about each other). So when a field was inactive at every point
+// visited with its first value, given the indices before it, it is inactive with its other values
+// too, and all of these are skipped. Where a field's condition is declared before it (the usual
+// case) nothing but grid points is visited; where it depends on later fields, some points are
+// visited in vain.
 #include "strategies/grid_walk.h"
 
 namespace brood {
