@@ -102,7 +102,8 @@ class Writer {
       const std::size_t before = out_.size(), place = path_.size();
       if (!first) out_ += ',';
       out_ += json_quoted(key) + ":";
-      path_ += "/" + pointer_token(key);
+      path_ += '/';
+      path_ += pointer_token(key);
       const bool written = value(item);
       path_.resize(place);
       if (written)
@@ -128,7 +129,8 @@ class Writer {
       fail(node.pointer, "the repeats make more than 10,000 list elements");
     const std::size_t before = out_.size(), place = path_.size();
     if (next > 0) out_ += ',';
-    path_ += "/" + std::to_string(next);
+    path_ += '/';
+    path_ += std::to_string(next);
     if (shifts) moved_.emplace_back(path_, node.pointer);
     if (value(node)) {
       ++next;

@@ -69,7 +69,8 @@ class Template {
   std::vector<std::string> mentions(const ParamSet& params) const;
 
   // What is wrong with the block given the parameters that exist: unknown names, cases that cannot
-  // happen or are missing, counters named like a parameter, labels in expressions.
+  // happen or are missing, counters named like a parameter, labels in expressions. A constant
+  // without a value stands for a parameter of which only the name is known.
   std::vector<Problem> check(const SearchSpace& space) const;
 
   // The names of the space that the block may mention for some point; all others have no effect.

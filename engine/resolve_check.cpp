@@ -205,6 +205,7 @@ class Checker {
 
   // The largest count a parameter can give; a problem when it is no count.
   std::int64_t largest(const Field& field, const std::string& pointer) {
+    if (field.kind == FieldKind::constant && field.values.empty()) return kCountMax;  // not known
     double low = field.min, high = field.max;
     bool whole = field.kind == FieldKind::whole;
     if (!field.values.empty()) {

@@ -30,7 +30,9 @@ constexpr double kTimeMax = 10 * 365 * 864e5;
 constexpr double kSizeMax = 0x1p60;
 
 std::string quoted(std::string_view text) {
-  return "\"" + std::string(text.substr(0, 40)) + (text.size() > 40 ? "...\"" : "\"");
+  std::string out = "\"";
+  out += text.substr(0, 40);
+  return out + (text.size() > 40 ? "...\"" : "\"");
 }
 
 // Takes one number with its unit from the front; negative when there is none.
@@ -61,6 +63,14 @@ std::string short_number(double value) {
   const double tenths = std::round(value * 10) / 10;
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), tenths);
   return std::string(buffer.data(), end.ptr);
+}
+
+std::string two_units(std::int64_t large, const char* large_unit, std::int64_t small,
+                      const char* small_unit) {
+  std::string text = std::to_string(large) + large_unit;
+  if (small == 0) return text;
+  text += ' ';
+  return text + std::to_string(small) + small_unit;
 }
 
 }  // namespace
@@ -96,14 +106,9 @@ std::string duration_text(Millis duration) {
   if (ms < 6e4) return short_number(ms / 1e3) + "s";
   const std::int64_t seconds = std::llround(ms / 1e3);
   const std::int64_t minutes = seconds / 60, hours = minutes / 60;
-  if (minutes < 60)
-    return std::to_string(minutes) + "m" +
-           (seconds % 60 == 0 ? "" : " " + std::to_string(seconds % 60) + "s");
-  if (hours < 48)
-    return std::to_string(hours) + "h" +
-           (minutes % 60 == 0 ? "" : " " + std::to_string(minutes % 60) + "m");
-  return std::to_string(hours / 24) + "d" +
-         (hours % 24 == 0 ? "" : " " + std::to_string(hours % 24) + "h");
+  if (minutes < 60) return two_units(minutes, "m", seconds % 60, "s");
+  if (hours < 48) return two_units(hours, "h", minutes % 60, "m");
+  return two_units(hours / 24, "d", hours % 24, "h");
 }
 
 std::string size_text(std::uint64_t bytes) {
