@@ -1,0 +1,125 @@
+#include "cli/asked.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "engine/error.h"
+#include "engine/json.h"
+#include "engine/units.h"
+#include "store/lock.h"
+
+namespace brood {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A file that is not a database of any kind and looks like JSON.
+bool is_config(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;
+  if (fs::path(path).extension() == ".json") return true;
+  std::ifstream file(path, std::ios::binary);
+  char first = '\0';
+  file >> first;
+  return first == '{';
+}
+
+Where from_config(const Where& where) {
+  std::ostringstream text;
+  text << std::ifstream(where.database, std::ios::binary).rdbuf();
+  Where out = where;
+  try {
+    const Json config = parse_json(text.str(), true);
+    const std::string database =
+        config.value("output", Json::object()).value("database", "experiments.db");
+    out.database = (fs::path(where.database).parent_path() / database).string();
+    if (out.experiment.empty())
+      out.experiment = config.value("experiment", Json::object()).value("name", "");
+  } catch (const UserError& error) {
+    throw UserError(where.database + ": " + error.what());
+  } catch (const Json::exception&) {
+    throw UserError(where.database + ": is not a config: check it with `brood plan`");
+  }
+  return out;
+}
+
+}  // namespace
+
+Where resolved(const Where& where) {
+  Where out = where;
+  if (out.database.empty()) out.database = "experiments.db";
+  return is_config(out.database) ? from_config(out) : out;
+}
+
+Asked ask(const Where& where) {
+  const Where found = resolved(where);
+  Reader reader(found.database);
+  ExperimentRecord experiment = reader.experiment(found.experiment);
+  return {std::move(reader), std::move(experiment)};
+}
+
+bool alive(Reader& reader, const ExperimentRecord& experiment) {
+  const std::optional<std::string> writer = writer_of(reader.path());
+  if (!writer) return false;
+  const std::vector<SessionRecord> sessions = reader.sessions(experiment);
+  if (sessions.empty() || sessions.back().ended_us) return false;
+  return writer->starts_with("process " + std::to_string(sessions.back().session.pid) + " ");
+}
+
+std::int64_t now_us() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
+std::string time_text(std::int64_t us) {
+  const std::time_t seconds = us / 1'000'000;
+  std::tm parts{};
+  localtime_r(&seconds, &parts);
+  std::array<char, 32> buffer{};
+  const std::size_t length =
+      std::strftime(buffer.data(), buffer.size(), "%Y-%m-%d %H:%M:%S", &parts);
+  return {buffer.data(), length};
+}
+
+std::string span_text(std::int64_t from_us, std::int64_t to_us) {
+  const std::int64_t ms = std::max<std::int64_t>(0, (to_us - from_us) / 1000);
+  // Beyond a few seconds nobody reads fractions.
+  return duration_text(Millis(ms < 10'000 ? ms : ms / 1000 * 1000));
+}
+
+std::string number_text(double value) { return people_text(Cell(value)); }
+
+Cell cell_of(const Value* value) {
+  Cell out;
+  if (value != nullptr) std::visit([&out](const auto& held) { out = held; }, *value);
+  return out;
+}
+
+Cell cell_of(const std::optional<double>& value) {
+  Cell out;
+  if (value) out = *value;
+  return out;
+}
+
+Cell text_cell(std::string text) {
+  Cell out;
+  if (!text.empty()) out = std::move(text);
+  return out;
+}
+
+std::string path_beside(const std::string& database, const std::string& path) {
+  return (fs::path(database).parent_path() / path).string();
+}
+
+std::string count_text(std::int64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
+}  // namespace brood

@@ -1,0 +1,38 @@
+// What the questions share: finding the database they are about, and words for what it says.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/questions.h"
+#include "store/query.h"
+
+namespace brood {
+
+struct Asked {
+  Reader reader;
+  ExperimentRecord experiment;
+};
+
+// Throws UserError when there is no such database or experiment.
+Asked ask(const Where& where);
+
+// Where with the database's path and, if a config was named, its experiment. Throws UserError.
+Where resolved(const Where& where);
+
+// Is a process running this experiment now? Told by the lock, so also after a kill -9.
+bool alive(Reader& reader, const ExperimentRecord& experiment);
+
+std::int64_t now_us();
+std::string time_text(std::int64_t us);                           // 2026-03-04 05:06:07, local
+std::string span_text(std::int64_t from_us, std::int64_t to_us);  // 1m 20s
+std::string number_text(double value);                            // for people
+// Missing for what is not there: nullopt, nullptr, an empty text.
+Cell cell_of(const Value* value);
+Cell cell_of(const std::optional<double>& value);
+Cell text_cell(std::string text);
+std::string path_beside(const std::string& database, const std::string& path);
+std::string count_text(std::int64_t count, const std::string& noun);  // 1 trial, 2 trials
+
+}  // namespace brood

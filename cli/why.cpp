@@ -1,0 +1,221 @@
+// brood why: reasons, in sentences.
+#include "cli/why.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/log_tail.h"
+
+namespace brood {
+
+namespace {
+
+using Sentences = std::vector<std::string>;
+
+// As a peer's score was seen, in the sense of the metric itself.
+std::string score_text(const ExperimentRecord& experiment, double score) {
+  if (std::isnan(score)) return "NaN";
+  return number_text(experiment.maximize ? score : -score);
+}
+
+std::string attempt_text(const AttemptRecord& attempt) {
+  std::string out = "Attempt " + std::to_string(attempt.attempt) + " on " +
+                    printable(attempt.executor) + " from epoch " +
+                    std::to_string(attempt.from_epoch);
+  if (!attempt.end) return out.append(" is running.");
+  out += " ended: ";
+  out += attempt.end->empty() ? "cut off" : printable(*attempt.end);
+  if (attempt.ended_us)
+    out.append(" after ").append(span_text(attempt.started_us, *attempt.ended_us));
+  out += attempt.charged ? " (charged)." : ".";
+  if (!attempt.why.empty()) out.append(" ").append(printable(attempt.why, true));
+  return out;
+}
+
+void add_attempts(Asked& asked, TrialId trial, Sentences& out) {
+  for (const AttemptRecord& attempt : asked.reader.attempts(asked.experiment, trial))
+    out.push_back(attempt_text(attempt));
+}
+
+void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
+  const std::string name = "Trial " + std::to_string(trial.id);
+  const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
+  const bool trained = !trial.reports.empty() && trial.reports.back().epoch == trial.last_epoch;
+  if (!alive(asked.reader, asked.experiment)) {
+    out.push_back(name + " waits because no process runs the experiment: continue it with `brood " +
+                  "resume`.");
+  } else if (trained) {
+    out.push_back(name + " is trained; it waits for trials before it to reach the same epoch, " +
+                  "because a verdict on it has to see them.");
+  } else if (trial.parent && !ended(asked.reader.trial(asked.experiment, *trial.parent).state)) {
+    out.push_back(name + " waits for its parent, trial " + std::to_string(*trial.parent) +
+                  ", whose checkpoint it starts from.");
+  } else if (attempts.empty()) {
+    out.push_back(name + " waits for an executor; none has been free since it was proposed.");
+  } else {
+    out.push_back(name + " waits for an executor to run again: attempt " +
+                  std::to_string(attempts.back().attempt) + " came to nothing.");
+  }
+  add_attempts(asked, trial.id, out);
+}
+
+void why_running(Asked& asked, const Trial& trial, Sentences& out) {
+  const std::string name = "Trial " + std::to_string(trial.id);
+  if (!alive(asked.reader, asked.experiment)) {
+    out.push_back(name + " was running when its run ended without saying so; `brood resume` runs " +
+                  "it again from its last checkpoint.");
+  } else {
+    const int reached = trial.reports.empty() ? 0 : trial.reports.back().epoch;
+    out.push_back(name + " is running; it has reported epoch " + std::to_string(reached) + " of " +
+                  std::to_string(trial.last_epoch) + ".");
+    if (reached > trial.judged_epoch && trial.judged_epoch > 0)
+      out.push_back("Its epochs after " + std::to_string(trial.judged_epoch) +
+                    " await a verdict: trials before it have not come that far.");
+  }
+  add_attempts(asked, trial.id, out);
+}
+
+void add_verdicts(Asked& asked, const Trial& trial, Sentences& out) {
+  const ExperimentRecord& experiment = asked.experiment;
+  for (const Judged& judged : asked.reader.verdicts(experiment, trial.id)) {
+    if (judged.horizon < 0) continue;  // its own last epoch: nothing was asked
+    const Standing standing = asked.reader.standing(experiment, judged);
+    std::string text = "After epoch " + std::to_string(judged.epoch) + " it had " +
+                       printable(experiment.objective) + " " +
+                       score_text(experiment, judged.score) + ": ";
+    if (standing.peers == 0)
+      text += "no trial was there to compare it with";
+    else
+      text += std::to_string(standing.better) + " of the " + std::to_string(standing.peers) +
+              " trials that it was compared with (those below number " +
+              std::to_string(judged.horizon) + ") were better, rank " +
+              std::to_string(standing.better + 1) + " of " + std::to_string(standing.peers + 1);
+    out.push_back(text + (judged.verdict == Verdict::stop ? "; it was stopped." : "; it went on."));
+  }
+}
+
+void why_stopped(Asked& asked, const Trial& trial, Sentences& out) {
+  out.push_back("Trial " + std::to_string(trial.id) + " was stopped after epoch " +
+                std::to_string(trial.judged_epoch) + " of " + std::to_string(trial.last_epoch) +
+                ".");
+  add_verdicts(asked, trial, out);
+  const int reported = trial.reports.empty() ? 0 : trial.reports.back().epoch;
+  if (reported > trial.judged_epoch)
+    out.push_back("It had trained on to epoch " + std::to_string(reported) +
+                  " before the verdict could be given; those epochs do not count.");
+}
+
+void why_failed(Asked& asked, const Trial& trial, Sentences& out) {
+  out.push_back("Trial " + std::to_string(trial.id) + " failed (" +
+                std::string(to_text(trial.cause)) + "): " + printable(trial.why, true));
+  add_attempts(asked, trial.id, out);
+  const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
+  if (attempts.empty() || attempts.back().log.empty()) return;
+  const std::string path = path_beside(asked.reader.path(), attempts.back().log);
+  const std::string tail = log_tail(path, 0, 10);
+  if (!tail.empty()) out.push_back("The end of " + printable(path) + ":\n" + tail);
+}
+
+void why_completed(Asked& asked, const Trial& trial, Sentences& out) {
+  std::string text = "Trial " + std::to_string(trial.id) + " reached its last epoch, " +
+                     std::to_string(trial.last_epoch);
+  if (trial.objective)
+    text += ", with " + printable(asked.experiment.objective) + " " + number_text(*trial.objective);
+  if (const auto rank = asked.reader.rank(asked.experiment, trial))
+    text += ", rank " + std::to_string(*rank);
+  out.push_back(text + ".");
+  add_verdicts(asked, trial, out);
+}
+
+void why_not_started(Asked& asked, Sentences& out) {
+  const StateCounts counts = asked.reader.counts(asked.experiment);
+  if (counts.running == 0 && counts.waiting == 0)
+    out.push_back("No trial is open; the next proposal is being made, or the run is about to end.");
+  for (const EventRecord& event : asked.reader.events(asked.experiment, 3))
+    out.push_back("Event at " + time_text(event.at_us) + ": " + printable(event.kind) + " " +
+                  printable(event.body));
+}
+
+}  // namespace
+
+std::vector<std::string> why_trial(Asked& asked, const Trial& trial) {
+  Sentences out;
+  const std::string name = "Trial " + std::to_string(trial.id);
+  switch (trial.state) {
+    case TrialState::waiting:
+      why_waiting(asked, trial, out);
+      break;
+    case TrialState::running:
+      why_running(asked, trial, out);
+      break;
+    case TrialState::completed:
+      why_completed(asked, trial, out);
+      break;
+    case TrialState::stopped:
+      why_stopped(asked, trial, out);
+      break;
+    case TrialState::failed:
+      why_failed(asked, trial, out);
+      break;
+    case TrialState::infeasible:
+      out.push_back(name + " is infeasible: " + printable(trial.why) + ".");
+      break;
+    case TrialState::duplicate:
+      out.push_back(name + " has the same parameters as trial " +
+                    std::to_string(trial.same_as.value_or(-1)) +
+                    " and shares its result; nothing was trained for it.");
+      break;
+    case TrialState::surplus:
+      out.push_back(name + " does not count: " + printable(trial.why) + ".");
+      break;
+  }
+  for (const EventRecord& event : asked.reader.events(asked.experiment, 20, trial.id))
+    out.push_back("Event at " + time_text(event.at_us) + ": " + printable(event.kind) + " " +
+                  printable(event.body));
+  return out;
+}
+
+std::vector<std::string> why_experiment(Asked& asked) {
+  const ExperimentRecord& experiment = asked.experiment;
+  const std::string name = "Experiment \"" + printable(experiment.name) + "\"";
+  const bool lives = alive(asked.reader, experiment);
+  Sentences out;
+  if (experiment.state == "running" && !lives) {
+    out.push_back(name + " stands still: its last process ended without saying so (killed, or a " +
+                  "power cut). Continue it with `brood resume`.");
+  } else if (experiment.state == "running") {
+    const auto running = asked.reader.running(experiment);
+    out.push_back(name + " is running, with " +
+                  count_text(static_cast<std::int64_t>(running.size()), "trial") + " in training.");
+    std::int64_t latest = 0;
+    for (const RunningRecord& one : running)
+      latest = std::max({latest, one.started_us, one.reported_us.value_or(0)});
+    if (latest > 0)
+      out.push_back("The last sign of life of one of them came " + span_text(latest, now_us()) +
+                    " ago.");
+    if (running.empty()) why_not_started(asked, out);
+  } else {
+    out.push_back(name + " is " + experiment.state +
+                  (experiment.why.empty() ? std::string(": it came to its end.")
+                                          : ": " + printable(experiment.why) + "."));
+    if (experiment.state == "interrupted") out.push_back("Continue it with `brood resume`.");
+  }
+  const StateCounts counts = asked.reader.counts(experiment);
+  if (counts.failed > 0) {
+    out.push_back(count_text(counts.failed, "trial") +
+                  " failed; `brood why N` tells why one did. The numbers: `brood query " +
+                  "\"state = 'failed'\"`.");
+  }
+  return out;
+}
+
+int why_command(const WhyOptions& options, std::ostream& out) {
+  Asked asked = ask(options.where);
+  const Sentences sentences =
+      options.trial ? why_trial(asked, asked.reader.trial(asked.experiment, *options.trial))
+                    : why_experiment(asked);
+  for (const std::string& sentence : sentences) out << sentence << "\n";
+  return 0;
+}
+
+}  // namespace brood
