@@ -1,0 +1,3 @@
+brood_bench(train_step LIBS brood_cnn)
+add_executable(reference_points reference_points.cpp)
+target_link_libraries(reference_points PRIVATE brood_options brood_cnn)

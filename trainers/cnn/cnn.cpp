@@ -1,0 +1,124 @@
+#include "trainers/cnn/cnn.h"
+
+#include "engine/resolve.h"
+#include "trainers/cnn/dataset.h"
+#include "trainers/cnn/kernels.h"
+#include "trainers/cnn/memory.h"
+#include "trainers/cnn/network_spec.h"
+#include "trainers/cnn/plan.h"
+#include "trainers/cnn/training.h"
+
+namespace brood {
+
+namespace {
+
+std::string list(const std::vector<Problem>& problems, const Resolved& resolved) {
+  std::string text;
+  for (const Problem& problem : problems)
+    text += (text.empty() ? "" : "; ") + ("/trainer" + resolved.origin(problem.pointer)) + ": " +
+            problem.message;
+  return text;
+}
+
+// The data sets that a block can name are opened before the first trial, so that a missing file
+// ends the run and not each of its trials. A block that needs a point to be read is left to them.
+void touch_data(const Template& block, const std::string& data_dir) {
+  std::vector<Problem> problems;
+  cnn::NetworkSpec spec;
+  try {
+    spec = cnn::parse_network(block.resolve({}).json, problems);
+  } catch (const ResolveError&) {
+    return;
+  }
+  for (const Problem& problem : problems)
+    if (problem.pointer.starts_with("/dataset")) return;
+  cnn::dataset_shape(spec.dataset, data_dir);
+}
+
+class CnnPlanner final : public Planner {
+ public:
+  explicit CnnPlanner(const TrainerSetup& setup) : block_(setup.config), data_dir_(setup.data_dir) {
+    touch_data(block_, data_dir_);
+  }
+
+  Estimate estimate(const ParamSet& params) const override {
+    Estimate out;
+    try {
+      const Resolved resolved = block_.resolve(params);
+      std::vector<Problem> problems;
+      const cnn::NetworkSpec spec = cnn::parse_network(resolved.json, problems);
+      if (!problems.empty()) {
+        out.infeasible = list(problems, resolved);
+        return out;
+      }
+      const cnn::DataShape files = cnn::dataset_shape(spec.dataset, data_dir_);
+      const cnn::Plan plan = cnn::make_plan(spec, cnn::divided(spec, files));
+      out.epochs = spec.epochs;
+      out.parameters = plan.parameter_count;
+      if (!plan.infeasible.empty()) {
+        out.infeasible = list({{plan.infeasible_pointer, plan.infeasible}}, resolved);
+        return out;
+      }
+      const cnn::Memory memory = cnn::make_memory(plan, cnn::moment_count(spec.optimizer));
+      out.flops = plan.total_flops(spec.epochs, spec.evaluate_test);
+      out.bytes =
+          memory.total_bytes() + static_cast<std::uint64_t>((files.train + files.test) *
+                                                            (plan.tensors.front().count() + 2));
+      out.infeasible = memory.too_large;
+    } catch (const ResolveError& error) {
+      out.infeasible = "/trainer" + error.problem().pointer + ": " + error.problem().message;
+    }
+    return out;
+  }
+
+ private:
+  const Template block_;
+  const std::string data_dir_;
+};
+
+std::unique_ptr<Training> train(const TrainerSetup& setup, const Template& block,
+                                const cnn::Kernels& kernels, const Assignment& assignment) {
+  const Resolved resolved = block.resolve(assignment.params);
+  std::vector<Problem> problems;
+  cnn::TrainingInput input;
+  input.spec = cnn::parse_network(resolved.json, problems);
+  if (!problems.empty()) throw TrialFailure(Cause::trainer, list(problems, resolved));
+  input.data = cnn::load_dataset(input.spec.dataset, setup.data_dir);
+  input.kernels = &kernels;
+  input.experiment_seed = setup.seed;
+  input.memory_max = setup.memory_per_trial;
+  return cnn::make_training(std::move(input), assignment);
+}
+
+}  // namespace
+
+std::unique_ptr<Trainer> make_cnn(const TrainerSetup& setup) {
+  const cnn::Kernels& kernels = cnn::kernels_of(setup.numeric_class);
+  Offer offer;
+  offer.numeric_class = cnn::numeric_class(kernels);
+  // The factory is copied; the parsed block is immutable and shared by the copies.
+  const auto block = std::make_shared<const Template>(setup.config);
+  touch_data(*block, setup.data_dir);
+  return one_slot(offer, setup.objective, [setup, block, &kernels](const Assignment& assignment) {
+    return train(setup, *block, kernels, assignment);
+  });
+}
+
+std::unique_ptr<Planner> make_cnn_planner(const TrainerSetup& setup) {
+  return std::make_unique<CnnPlanner>(setup);
+}
+
+std::vector<Problem> check_cnn(const std::string& resolved_json) {
+  std::vector<Problem> problems;
+  cnn::parse_network(resolved_json, problems);
+  return problems;
+}
+
+std::vector<std::string> cnn_numeric_classes() {
+  std::vector<std::string> out;
+  for (const cnn::Kernels* kernels : cnn::available_kernels())
+    out.push_back(cnn::numeric_class(*kernels));
+  return out;
+}
+
+}  // namespace brood

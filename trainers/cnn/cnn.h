@@ -1,0 +1,25 @@
+// The built-in trainer of convolutional networks.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/trainer.h"
+
+namespace brood {
+
+// Throws UserError for a numeric class that this machine lacks, a data set that is missing or
+// damaged, a trainer block that is no JSON.
+std::unique_ptr<Trainer> make_cnn(const TrainerSetup& setup);
+
+std::unique_ptr<Planner> make_cnn_planner(const TrainerSetup& setup);
+
+// What is wrong with a trainer block whose references are resolved. Pointers are relative to it.
+std::vector<Problem> check_cnn(const std::string& resolved_json);
+
+// The numeric classes that this machine can produce, best first.
+std::vector<std::string> cnn_numeric_classes();
+
+}  // namespace brood

@@ -1,0 +1,468 @@
+// The source of every kernel set. Included once by each kernels_<set>.cpp, which defines
+//   BROOD_SET     the namespace and name of the set
+//   BROOD_VECTOR  floats of a native vector: 4, 8 or 16
+// GCC vector extensions only; everything here is local to the including file, and nothing of the
+// standard library is used (see kernels.h for the reason and the layouts).
+#include "trainers/cnn/kernels.h"
+
+#define BROOD_UNROLL _Pragma("GCC unroll 16")
+
+namespace brood::cnn::BROOD_SET {
+namespace {
+
+template <int W>
+struct Vector;
+template <>
+struct Vector<4> {
+  typedef float type __attribute__((vector_size(16)));
+  typedef float loose __attribute__((vector_size(16), aligned(4)));
+};
+template <>
+struct Vector<8> {
+  typedef float type __attribute__((vector_size(32)));
+  typedef float loose __attribute__((vector_size(32), aligned(4)));
+};
+template <>
+struct Vector<16> {
+  typedef float type __attribute__((vector_size(64)));
+  typedef float loose __attribute__((vector_size(64), aligned(4)));
+};
+
+// Register tiles: rows of the largest tile for 16 and for 8 columns, so that accumulators, one row
+// of weights and a broadcast value fit the registers and enough sums are under way to hide the
+// latency of an addition.
+#if BROOD_VECTOR == 4
+constexpr int kRows16 = 2, kRows8 = 4;
+#elif BROOD_VECTOR == 8
+constexpr int kRows16 = 6, kRows8 = 8;
+#else
+constexpr int kRows16 = 12, kRows8 = 8;
+#endif
+template <int C>
+constexpr int kWidth = BROOD_VECTOR < C ? BROOD_VECTOR : C;
+
+struct TileArguments {
+  const float* const* x;
+  float* const* y;
+  const float* w;
+  const float* bias;
+  const std::int32_t* tap;
+  std::int32_t taps, depth;
+  bool accumulate, relu;
+};
+
+// R rows by C columns, accumulated in registers.
+template <int C, int R>
+__attribute__((noinline)) void product_tile(const TileArguments& g) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V sum[R][N];
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) {
+    sum[r][n] = V{};
+    if (g.accumulate)
+      sum[r][n] = *reinterpret_cast<const Loose*>(g.y[r] + n * W);
+    else if (g.bias)
+      sum[r][n] = *reinterpret_cast<const Loose*>(g.bias + n * W);
+  }
+  const float* w = g.w;
+  const std::int32_t depth = g.depth;
+  for (std::int32_t t = 0; t < g.taps; ++t) {
+    const float* x[R];
+    BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = g.x[r] + g.tap[t];
+#pragma GCC unroll 2
+    for (std::int32_t c = 0; c < depth; ++c) {
+      V row[N];
+      BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(w + n * W);
+      w += kPanel;
+      BROOD_UNROLL for (int r = 0; r < R; ++r) {
+        const float value = x[r][c];
+        BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      }
+    }
+  }
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) {
+    V value = sum[r][n];
+    if (g.relu) value = value > 0.0F ? value : V{};
+    *reinterpret_cast<Loose*>(g.y[r] + n * W) = value;
+  }
+}
+
+template <int C, int R>
+void product_rows(int rows, const TileArguments& g) {
+  if constexpr (R > 1)
+    if (rows < R) return product_rows<C, R - 1>(rows, g);
+  product_tile<C, R>(g);
+}
+
+// Splits `total` into the fewest parts of at most `most`, as equal as possible.
+struct Parts {
+  std::int32_t count, size, larger;  // the first `larger` parts have size + 1
+  Parts(std::int32_t total, std::int32_t most)
+      : count((total + most - 1) / most),
+        size(total / (count ? count : 1)),
+        larger(total - size * count) {}
+  std::int32_t of(std::int32_t part) const { return size + (part < larger ? 1 : 0); }
+};
+
+template <int C, int R>
+void product_panel(const Product& g, std::int32_t panel, bool accumulate) {
+  const float* x[R];
+  float* y[R];
+  TileArguments tile{x,
+                     y,
+                     g.w + panel * g.panel_stride,
+                     g.bias ? g.bias + panel * kPanel : nullptr,
+                     g.tap,
+                     g.taps,
+                     g.depth,
+                     accumulate,
+                     g.relu};
+  const Parts parts(g.rows, R);
+  std::int32_t row = 0;
+  for (std::int32_t part = 0; part < parts.count; ++part) {
+    const std::int32_t rows = parts.of(part);
+    for (std::int32_t r = 0; r < rows; ++r) {
+      x[r] = g.x + g.x_offset[row + r];
+      y[r] = g.y + g.y_offset[row + r] + panel * kPanel;
+    }
+    product_rows<C, R>(rows, tile);
+    row += rows;
+  }
+}
+
+void multiply(const Product& g) {
+  const std::int32_t count = panels(g.columns);
+  for (std::int32_t panel = 0; panel < count; ++panel) {
+    if (g.columns - panel * kPanel > 8)
+      product_panel<16, kRows16>(g, panel, g.accumulate);
+    else
+      product_panel<8, kRows8>(g, panel, g.accumulate);
+  }
+}
+
+// R adjacent inputs by C columns, summed over all pixels.
+template <int C, int R>
+__attribute__((noinline)) void weight_tile(const WeightGradient& g, const float* x_first,
+                                           const float* dy, float* dw) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V sum[R][N];
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+      *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  const std::int64_t step = g.x_step;
+  for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
+    const float* x = x_first + i * g.x_row;
+#pragma GCC unroll 2
+    for (std::int32_t j = 0; j < g.pixel_columns; ++j) {
+      V row[N];
+      BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(dy + n * W);
+      dy += kPanel;
+      BROOD_UNROLL for (int r = 0; r < R; ++r) {
+        const float value = x[r];
+        BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      }
+      x += step;
+    }
+  }
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) *
+      reinterpret_cast<Loose*>(dw + r * kPanel + n * W) = sum[r][n];
+}
+
+template <int C, int R>
+void weight_rows(int rows, const WeightGradient& g, const float* x, const float* dy, float* dw) {
+  if constexpr (R > 1)
+    if (rows < R) return weight_rows<C, R - 1>(rows, g, x, dy, dw);
+  weight_tile<C, R>(g, x, dy, dw);
+}
+
+void weight_gradient(const WeightGradient& g) {
+  const std::int32_t count = panels(g.columns);
+  const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
+  const Parts parts(g.depth, kRows16);
+  for (std::int32_t t = 0; t < g.taps; ++t) {
+    std::int32_t first = 0;
+    for (std::int32_t part = 0; part < parts.count; ++part) {
+      const std::int32_t rows = parts.of(part);
+      const float* x = g.x + g.tap[t] + first;
+      for (std::int32_t panel = 0; panel < count; ++panel) {
+        const float* dy = g.dy + panel * pixels * kPanel;
+        float* dw = g.dw + panel * g.panel_stride +
+                    (static_cast<std::int64_t>(t) * g.depth + first) * kPanel;
+        if (g.columns - panel * kPanel > 8)
+          weight_rows<16, kRows16>(rows, g, x, dy, dw);
+        else
+          weight_rows<8, kRows16>(rows, g, x, dy, dw);
+      }
+      first += rows;
+    }
+  }
+}
+
+void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
+                 std::int32_t channels, float* out) {
+  const std::int32_t stored = padded(channels);
+  for (std::int32_t first = 0; first < stored; first += kPanel) {
+    const std::int32_t lanes = stored - first < kPanel ? stored - first : kPanel;
+    for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
+      const float* from = dy + offset[r] + first;
+      if (lanes == kPanel) {
+        for (int lane = 0; lane < kPanel; ++lane) out[lane] = from[lane];
+      } else {
+        for (int lane = 0; lane < kLanes; ++lane) out[lane] = from[lane];
+        for (int lane = kLanes; lane < kPanel; ++lane) out[lane] = 0.0F;
+      }
+    }
+  }
+}
+
+void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t columns,
+                     std::int32_t depth, std::int32_t first, const std::int32_t* tap_order,
+                     std::int32_t taps, float* out) {
+  const std::int32_t lanes = depth - first < kPanel ? depth - first : kPanel;
+  for (std::int32_t t = 0; t < taps; ++t) {
+    const float* from = w + (static_cast<std::int64_t>(tap_order[t]) * depth + first) * kPanel;
+    for (std::int32_t o = 0; o < columns; ++o, out += kPanel) {
+      const float* column = from + (o / kPanel) * panel_stride + o % kPanel;
+      for (std::int32_t lane = 0; lane < lanes; ++lane) out[lane] = column[lane * kPanel];
+      for (std::int32_t lane = lanes; lane < kPanel; ++lane) out[lane] = 0.0F;
+    }
+  }
+}
+
+void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, std::int32_t channels,
+                   float* __restrict sum) {
+  for (std::int32_t p = 0; p < pixels; ++p, dy += channels) {
+    if (y) {
+      for (std::int32_t c = 0; c < channels; ++c) {
+        const float value = y[c] > 0.0F ? dy[c] : 0.0F;
+        dy[c] = value;
+        sum[c] += value;
+      }
+      y += channels;
+    } else {
+      for (std::int32_t c = 0; c < channels; ++c) sum[c] += dy[c];
+    }
+  }
+}
+
+void max_pool(const float* x, const PoolWindow& g, float* __restrict y,
+              std::uint8_t* __restrict place) {
+  bool first = true;
+  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
+    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
+      const float* from = x + i * g.x_row + j * g.x_step;
+      const auto k = static_cast<std::uint8_t>(i * g.size + j);
+      if (first) {
+        for (std::int32_t c = 0; c < g.channels; ++c) {
+          y[c] = from[c];
+          place[c] = k;
+        }
+      } else {
+        for (std::int32_t c = 0; c < g.channels; ++c) {
+          // A NaN wins and stays: a diverged network must not look healthy.
+          const bool better = !(from[c] <= y[c]) && y[c] == y[c];
+          y[c] = better ? from[c] : y[c];
+          place[c] = better ? k : place[c];
+        }
+      }
+      first = false;
+    }
+  }
+}
+
+void max_pool_gradient(const float* __restrict dy, const std::uint8_t* __restrict place,
+                       const PoolWindow& g, float* __restrict dx) {
+  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
+    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
+      float* to = dx + i * g.x_row + j * g.x_step;
+      const auto k = static_cast<std::uint8_t>(i * g.size + j);
+      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += place[c] == k ? dy[c] : 0.0F;
+    }
+  }
+}
+
+void average_pool(const float* x, const PoolWindow& g, float* __restrict y) {
+  const std::int32_t count = (g.last_row - g.first_row) * (g.last_column - g.first_column);
+  const float share = 1.0F / static_cast<float>(count);
+  for (std::int32_t c = 0; c < g.channels; ++c) y[c] = 0.0F;
+  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
+    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
+      const float* from = x + i * g.x_row + j * g.x_step;
+      for (std::int32_t c = 0; c < g.channels; ++c) y[c] += from[c];
+    }
+  }
+  for (std::int32_t c = 0; c < g.channels; ++c) y[c] *= share;
+}
+
+void average_pool_gradient(const float* __restrict dy, const PoolWindow& g, float* __restrict dx) {
+  const std::int32_t count = (g.last_row - g.first_row) * (g.last_column - g.first_column);
+  const float share = 1.0F / static_cast<float>(count);
+  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
+    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
+      float* to = dx + i * g.x_row + j * g.x_step;
+      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += dy[c] * share;
+    }
+  }
+}
+
+void add_channels(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
+                  float* __restrict sum) {
+  for (std::int32_t p = 0; p < pixels; ++p, x += channels)
+    for (std::int32_t c = 0; c < channels; ++c) sum[c] += x[c];
+}
+
+void add_squares(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
+                 const float* __restrict mean, float* __restrict sum) {
+  for (std::int32_t p = 0; p < pixels; ++p, x += channels)
+    for (std::int32_t c = 0; c < channels; ++c) {
+      const float distance = x[c] - mean[c];
+      sum[c] += distance * distance;
+    }
+}
+
+void scale_shift(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
+                 const float* __restrict scale, const float* __restrict shift, bool relu,
+                 float* __restrict y) {
+  for (std::int32_t p = 0; p < pixels; ++p, x += channels, y += channels)
+    for (std::int32_t c = 0; c < channels; ++c) {
+      const float value = x[c] * scale[c] + shift[c];
+      y[c] = relu && value <= 0.0F ? 0.0F : value;
+    }
+}
+
+void norm_sums(const float* __restrict x, const float* __restrict y, float* __restrict dy,
+               std::int32_t pixels, std::int32_t channels, const float* __restrict mean,
+               const float* __restrict inverse, float* __restrict sum, float* __restrict product) {
+  for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels) {
+    if (y) {
+      for (std::int32_t c = 0; c < channels; ++c) dy[c] = y[c] > 0.0F ? dy[c] : 0.0F;
+      y += channels;
+    }
+    for (std::int32_t c = 0; c < channels; ++c) {
+      sum[c] += dy[c];
+      product[c] += dy[c] * ((x[c] - mean[c]) * inverse[c]);
+    }
+  }
+}
+
+void norm_gradient(const float* __restrict x, const float* __restrict dy, std::int32_t pixels,
+                   std::int32_t channels, const float* __restrict mean,
+                   const float* __restrict inverse, const float* __restrict scale,
+                   const float* __restrict a, const float* __restrict b, float* __restrict dx) {
+  for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels, dx += channels)
+    for (std::int32_t c = 0; c < channels; ++c)
+      dx[c] = scale[c] * (dy[c] - a[c] - (x[c] - mean[c]) * inverse[c] * b[c]);
+}
+
+void relu(const float* __restrict x, std::int64_t count, float* __restrict y) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] <= 0.0F ? 0.0F : x[i];
+}
+
+void relu_gradient(const float* __restrict y, const float* __restrict dy, std::int64_t count,
+                   float* __restrict dx) {
+  for (std::int64_t i = 0; i < count; ++i) dx[i] = y[i] > 0.0F ? dy[i] : 0.0F;
+}
+
+// Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011), several blocks side by side. The same
+// words as the streams of engine/rng.h for this key, with trial = step and split(part - 1).
+void dropout_mask(std::uint64_t key, std::uint32_t part, std::uint64_t step, std::uint64_t first,
+                  std::int64_t count, std::uint32_t threshold, std::uint8_t* __restrict keep) {
+  constexpr int kSide = 16;
+  std::uint64_t block = first / 4;
+  for (std::int64_t done = 0; done < count; done += 4 * kSide) {
+    std::uint32_t a[kSide], b[kSide], c[kSide], d[kSide];
+    for (int i = 0; i < kSide; ++i) {
+      a[i] = static_cast<std::uint32_t>(block + static_cast<std::uint64_t>(i));
+      b[i] = part;
+      c[i] = static_cast<std::uint32_t>(step);
+      d[i] = static_cast<std::uint32_t>(step >> 32);
+    }
+    auto key0 = static_cast<std::uint32_t>(key), key1 = static_cast<std::uint32_t>(key >> 32);
+    for (int round = 0; round < 10; ++round) {
+      for (int i = 0; i < kSide; ++i) {
+        const std::uint64_t p = std::uint64_t{0xD2511F53U} * a[i];
+        const std::uint64_t q = std::uint64_t{0xCD9E8D57U} * c[i];
+        a[i] = static_cast<std::uint32_t>(q >> 32) ^ b[i] ^ key0;
+        b[i] = static_cast<std::uint32_t>(q);
+        c[i] = static_cast<std::uint32_t>(p >> 32) ^ d[i] ^ key1;
+        d[i] = static_cast<std::uint32_t>(p);
+      }
+      key0 += 0x9E3779B9U;
+      key1 += 0xBB67AE85U;
+    }
+    std::uint8_t kept[4 * kSide];
+    for (int i = 0; i < kSide; ++i) {
+      kept[4 * i] = a[i] >= threshold;
+      kept[4 * i + 1] = b[i] >= threshold;
+      kept[4 * i + 2] = c[i] >= threshold;
+      kept[4 * i + 3] = d[i] >= threshold;
+    }
+    const std::int64_t left = count - done < 4 * kSide ? count - done : 4 * kSide;
+    for (std::int64_t i = 0; i < left; ++i) keep[done + i] = kept[i];
+    block += kSide;
+  }
+}
+
+void mask(const float* __restrict x, const std::uint8_t* __restrict keep, std::int64_t count,
+          float scale, float* __restrict y) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = keep[i] ? x[i] * scale : 0.0F;
+}
+
+void sgd(float* __restrict w, const float* __restrict gradient, float* __restrict velocity,
+         std::int64_t count, float rate, float momentum, float decay, bool nesterov) {
+  if (!velocity) {
+    for (std::int64_t i = 0; i < count; ++i) w[i] -= rate * (gradient[i] + decay * w[i]);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float slope = gradient[i] + decay * w[i];
+    const float speed = momentum * velocity[i] + slope;
+    velocity[i] = speed;
+    w[i] -= rate * (nesterov ? slope + momentum * speed : speed);
+  }
+}
+
+void adam(float* __restrict w, const float* __restrict gradient, float* __restrict first,
+          float* __restrict second, std::int64_t count, const Adam& g) {
+  const float beta1 = g.beta1, beta2 = g.beta2, epsilon = g.epsilon, rate = g.rate;
+  const float correction = g.correction, decay = g.decay, shrink = g.shrink;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float slope = gradient[i] + decay * w[i];
+    const float m = beta1 * first[i] + (1.0F - beta1) * slope;
+    const float v = beta2 * second[i] + (1.0F - beta2) * slope * slope;
+    first[i] = m;
+    second[i] = v;
+    w[i] = shrink * w[i] - rate * m / (__builtin_sqrtf(v) * correction + epsilon);
+  }
+}
+
+}  // namespace
+
+#define BROOD_TEXT_OF(name) #name
+#define BROOD_TEXT(name) BROOD_TEXT_OF(name)
+extern const Kernels kKernels;
+const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
+                          multiply,
+                          weight_gradient,
+                          pack_panels,
+                          transpose_panel,
+                          bias_gradient,
+                          max_pool,
+                          max_pool_gradient,
+                          average_pool,
+                          average_pool_gradient,
+                          add_channels,
+                          add_squares,
+                          scale_shift,
+                          norm_sums,
+                          norm_gradient,
+                          relu,
+                          relu_gradient,
+                          dropout_mask,
+                          mask,
+                          sgd,
+                          adam};
+
+}  // namespace brood::cnn::BROOD_SET

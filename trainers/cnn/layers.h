@@ -1,0 +1,64 @@
+// One step of a plan on the CPU: forward, and the gradients backward.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "trainers/cnn/kernels.h"
+#include "trainers/cnn/plan.h"
+
+namespace brood::cnn {
+
+// A tensor in memory; strides in floats (see memory.h). data is nullptr for a gradient that nobody
+// needs.
+struct View {
+  float* data = nullptr;
+  Shape shape;
+  int pixel = 0;
+  std::int64_t row = 0, image = 0;
+
+  float* at(int sample, int y = 0) const { return data + sample * image + y * row; }
+};
+
+// What a step may touch. Everything outlives the layer and stays where it is.
+struct Binding {
+  const Kernels* kernels = nullptr;
+  const Step* step = nullptr;
+  int batch_max = 1;
+  View x, y, dx, dy;                         // dx, dy: gradients of the loss by x and y
+  float *weight = nullptr, *bias = nullptr;  // nullptr: the step has none
+  float *weight_gradient = nullptr, *bias_gradient = nullptr;  // zero before backward
+  float *mean = nullptr, *variance = nullptr;                  // running, of a batch norm
+  float* saved = nullptr;                                      // kept from forward to backward
+  float* scratch = nullptr;                                    // free between calls
+  std::uint8_t* bytes = nullptr;                               // kept from forward to backward
+};
+
+// One batch.
+struct Pass {
+  int batch = 0;
+  bool train = false;
+  std::uint64_t dropout_key = 0;  // of the trial
+  std::uint64_t batch_index = 0;  // since the start of the training; names the random numbers
+};
+
+class Layer {
+ public:
+  virtual ~Layer() = default;
+  virtual void forward(const Pass& pass) = 0;
+  // After a forward pass in training. Adds to the parameters' gradients and overwrites dx; may
+  // change dy.
+  virtual void backward(const Pass& pass) = 0;
+};
+
+std::unique_ptr<Layer> make_layer(const Binding& binding);
+
+std::unique_ptr<Layer> make_conv(const Binding& binding);
+std::unique_ptr<Layer> make_dense(const Binding& binding);
+std::unique_ptr<Layer> make_max_pool(const Binding& binding);
+std::unique_ptr<Layer> make_average_pool(const Binding& binding);  // also over the whole image
+std::unique_ptr<Layer> make_batch_norm(const Binding& binding);
+std::unique_ptr<Layer> make_dropout(const Binding& binding);
+std::unique_ptr<Layer> make_relu(const Binding& binding);
+
+}  // namespace brood::cnn

@@ -1,0 +1,189 @@
+#include "trainers/cnn/memory.h"
+
+#include <algorithm>
+
+#include "trainers/cnn/kernels.h"
+
+namespace brood::cnn {
+
+namespace {
+
+struct Halo {
+  std::int64_t top = 0, left = 0, bottom = 0, right = 0;
+
+  void cover(const Halo& other) {
+    top = std::max(top, other.top);
+    left = std::max(left, other.left);
+    bottom = std::max(bottom, other.bottom);
+    right = std::max(right, other.right);
+  }
+};
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// What a convolution reads beyond the edges of its input.
+Halo input_halo(const Step& step, const Shape& in, const Shape& out) {
+  const auto after = [](int outputs, int stride, int kernel, int padding, int input) {
+    return std::max<std::int64_t>(0, std::int64_t{outputs - 1} * stride + kernel - padding - input);
+  };
+  return {step.pad_top, step.pad_left,
+          after(out.height, step.stride_height, step.kernel_height, step.pad_top, in.height),
+          after(out.width, step.stride_width, step.kernel_width, step.pad_left, in.width)};
+}
+
+// What its gradient by the input reads beyond the edges of the gradient of its output.
+Halo output_halo(const Step& step, const Shape& in, const Shape& out) {
+  const auto before = [](int stride, int kernel, int padding) {
+    return std::max(0, (kernel - 1 - padding) / stride);
+  };
+  const auto after = [](int outputs, int stride, int padding, int input) {
+    return std::max(0, (input - 1 + padding) / stride - (outputs - 1));
+  };
+  return {before(step.stride_height, step.kernel_height, step.pad_top),
+          before(step.stride_width, step.kernel_width, step.pad_left),
+          after(out.height, step.stride_height, step.pad_top, in.height),
+          after(out.width, step.stride_width, step.pad_left, in.width)};
+}
+
+class Planner {
+ public:
+  Planner(const Plan& plan, int moments) : plan_(plan) {
+    out_.tensors.resize(plan.tensors.size());
+    place_parameters(moments);
+    place_tensors();
+    out_.scratch_offset = reserve(scratch_floats());
+    for (const Step& step : plan.steps) place_step(step);
+    // Tiles read and write whole panels; the last one may end beyond its array.
+    reserve(64);
+    out_.floats = used_;
+    const auto too_much = [](std::int64_t count) { return count > (std::int64_t{1} << 31) - 1; };
+    for (const TensorMemory& tensor : out_.tensors)
+      if (too_much(tensor.value.image) || too_much(tensor.value.image * plan.batch_size))
+        out_.too_large = "the activations of one layer take more than 8 GiB";
+  }
+
+  Memory take() { return std::move(out_); }
+
+ private:
+  std::int64_t reserve(std::int64_t floats) {
+    const std::int64_t start = used_;
+    used_ += round_up(floats, 16);
+    return start;
+  }
+
+  static std::int64_t place(const std::vector<Parameter>& list,
+                            std::vector<ParameterMemory>& places) {
+    std::int64_t offset = 0;
+    for (const Parameter& parameter : list) {
+      const std::int64_t size = parameter.weight
+                                    ? parameter.inputs * panels(parameter.columns) * kPanel
+                                    : round_up(parameter.columns, kPanel);
+      places.push_back({offset, size});
+      offset += size;
+    }
+    return offset;
+  }
+
+  void place_parameters(int moments) {
+    out_.parameter_floats = place(plan_.parameters, out_.parameters);
+    const std::int64_t states = place(plan_.states, out_.states);
+    out_.parameter_offset = reserve(out_.parameter_floats);
+    out_.gradient_offset = reserve(out_.parameter_floats);
+    out_.moment_offset = reserve(out_.parameter_floats * moments);
+    out_.state_offset = reserve(states);
+  }
+
+  Layout lay(const Shape& shape, int pixel, const Halo& halo) {
+    Layout out;
+    out.shape = shape;
+    out.pixel = pixel;
+    out.row = (shape.width + halo.left + halo.right) * pixel;
+    // An odd number of cache lines: images a power of two apart would share cache sets.
+    out.image = (round_up((shape.height + halo.top + halo.bottom) * out.row, 16) / 16 | 1) * 16;
+    out.offset = reserve(out.image * plan_.batch_size) + halo.top * out.row + halo.left * pixel;
+    return out;
+  }
+
+  void place_tensors() {
+    const std::size_t count = plan_.tensors.size();
+    std::vector<Halo> value(count), gradient(count);
+    bool exact_image = false;  // the image needs no padded channels when only products read it
+    for (const Step& step : plan_.steps) {
+      const auto in = static_cast<std::size_t>(step.inputs.front());
+      const auto out = static_cast<std::size_t>(step.output);
+      const bool product = step.op == Step::Op::conv || step.op == Step::Op::dense;
+      if (in == 0) exact_image = product;
+      out_.tensors[out].needs_gradient = step.weight >= 0 || out_.tensors[in].needs_gradient;
+      if (step.op != Step::Op::conv) continue;
+      value[in].cover(input_halo(step, plan_.tensors[in], plan_.tensors[out]));
+      if (out_.tensors[in].needs_gradient)
+        gradient[out].cover(output_halo(step, plan_.tensors[in], plan_.tensors[out]));
+    }
+    for (std::size_t t = 0; t < count; ++t) {
+      const Shape& shape = plan_.tensors[t];
+      const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
+      out_.tensors[t].value = lay(shape, pixel, value[t]);
+      if (out_.tensors[t].needs_gradient) out_.tensors[t].gradient = lay(shape, pixel, gradient[t]);
+    }
+  }
+
+  // Shared by all steps: packed gradients, transposed weights, sums of a batch norm.
+  std::int64_t scratch_floats() const {
+    std::int64_t most = 0;
+    for (const Step& step : plan_.steps) {
+      const Shape& in = plan_.tensors[static_cast<std::size_t>(step.inputs.front())];
+      const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
+      const std::int64_t packed = std::int64_t{panels(out.channels)} * kPanel;
+      std::int64_t need = 0;
+      if (step.op == Step::Op::conv)
+        need = std::max(packed * out.height * out.width, std::int64_t{panels(in.channels)} *
+                                                             kPanel * step.kernel_height *
+                                                             step.kernel_width * out.channels);
+      else if (step.op == Step::Op::dense)
+        need = std::max(packed * plan_.batch_size, std::int64_t{kPanel} * out.channels);
+      else if (step.op == Step::Op::batch_norm)
+        need = 8 * packed;
+      most = std::max(most, need);
+    }
+    return most;
+  }
+
+  void place_step(const Step& step) {
+    const Shape& in = plan_.tensors[static_cast<std::size_t>(step.inputs.front())];
+    const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
+    StepMemory memory;
+    if (step.op == Step::Op::batch_norm)
+      memory.saved = reserve(2 * std::int64_t{panels(out.channels)} * kPanel);
+    if (step.op == Step::Op::dropout || step.op == Step::Op::max_pool) {
+      memory.bytes = out_.byte_count;
+      out_.byte_count += round_up(
+          std::int64_t{plan_.batch_size} * out.height * out.width * padded(out.channels), 64);
+    }
+    if (step.op == Step::Op::conv)
+      out_.table_bytes +=
+          8 * (std::int64_t{out.height} * out.width + std::int64_t{in.height} * in.width +
+               std::int64_t{2} * step.kernel_height * step.kernel_width);
+    out_.steps.push_back(memory);
+  }
+
+  const Plan& plan_;
+  Memory out_;
+  std::int64_t used_ = 0;
+};
+
+}  // namespace
+
+std::uint64_t Memory::total_bytes() const {
+  return static_cast<std::uint64_t>(floats * 4 + byte_count + table_bytes);
+}
+
+Memory make_memory(const Plan& plan, int moments) { return Planner(plan, moments).take(); }
+
+int moment_count(const OptimizerSpec& optimizer) {
+  if (optimizer.kind != OptimizerSpec::Kind::sgd) return 2;
+  return optimizer.momentum > 0.0 ? 1 : 0;
+}
+
+}  // namespace brood::cnn

@@ -1,0 +1,290 @@
+#include "trainers/cnn/network.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "engine/error.h"
+#include "engine/exact_math.h"
+#include "engine/rng.h"
+
+namespace brood::cnn {
+
+namespace {
+
+void* zeroed(std::int64_t bytes) {
+  const auto rounded = static_cast<std::size_t>((std::max<std::int64_t>(bytes, 64) + 63) / 64 * 64);
+  void* block = std::aligned_alloc(64, rounded);
+  if (!block)
+    throw UserError("no memory for " + std::to_string(rounded / 1024 / 1024) +
+                    " MiB; use a smaller network or batch, or fewer executors");
+  std::memset(block, 0, rounded);
+  return block;
+}
+
+View view(const Layout& layout, float* block) {
+  return {block + layout.offset, layout.shape, layout.pixel, layout.row, layout.image};
+}
+
+// Where element `index` of the logical order (inputs, columns) is stored.
+std::int64_t stored_index(const Parameter& parameter, std::int64_t index) {
+  if (!parameter.weight) return index;
+  const std::int64_t input = index / parameter.columns, column = index % parameter.columns;
+  return (column / kPanel * parameter.inputs + input) * kPanel + column % kPanel;
+}
+
+std::int64_t count(const Parameter& parameter) { return parameter.inputs * parameter.columns; }
+
+std::vector<float> gather(const Parameter& parameter, const float* data) {
+  std::vector<float> out(static_cast<std::size_t>(count(parameter)));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = data[stored_index(parameter, static_cast<std::int64_t>(i))];
+  return out;
+}
+
+void scatter(const Parameter& parameter, const std::vector<float>& values, float* data) {
+  CHECK(static_cast<std::int64_t>(values.size()) == count(parameter), "sizes were compared");
+  for (std::size_t i = 0; i < values.size(); ++i)
+    data[stored_index(parameter, static_cast<std::int64_t>(i))] = values[i];
+}
+
+std::string text(const std::vector<std::int64_t>& shape) {
+  std::string out;
+  for (const std::int64_t side : shape) out += (out.empty() ? "" : "x") + std::to_string(side);
+  return out;
+}
+
+}  // namespace
+
+void Network::Free::operator()(void* block) const { std::free(block); }
+
+Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kernels)
+    : plan_(std::move(plan)),
+      optimizer_(optimizer),
+      kernels_(kernels),
+      memory_(make_memory(plan_, moment_count(optimizer))) {
+  CHECK(plan_.infeasible.empty(), "the plan was checked");
+  if (!memory_.too_large.empty()) throw UserError(memory_.too_large);
+  floats_.reset(static_cast<float*>(zeroed(memory_.floats * 4)));
+  bytes_.reset(static_cast<std::uint8_t*>(zeroed(memory_.byte_count)));
+  for (int value = 0; value < 256; ++value)
+    scale_[value] = (static_cast<float>(value) / 255.0F - 0.5F) / 0.5F;
+  exponent_.resize(static_cast<std::size_t>(plan_.data.classes));
+  bind();
+}
+
+void Network::bind() {
+  const auto tensor = [this](int index) -> const TensorMemory& {
+    return memory_.tensors[static_cast<std::size_t>(index)];
+  };
+  const auto gradient = [this](const TensorMemory& t) {
+    return t.needs_gradient ? view(t.gradient, floats_.get()) : View{};
+  };
+  const auto place = [this](int index, std::int64_t base) {
+    return index < 0 ? nullptr
+                     : block(base + memory_.parameters[static_cast<std::size_t>(index)].offset);
+  };
+  for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+    const Step& step = plan_.steps[i];
+    const TensorMemory &in = tensor(step.inputs.front()), &out = tensor(step.output);
+    Binding b;
+    b.kernels = &kernels_;
+    b.step = &step;
+    b.batch_max = plan_.batch_size;
+    b.x = view(in.value, floats_.get());
+    b.y = view(out.value, floats_.get());
+    b.dx = gradient(in);
+    b.dy = gradient(out);
+    b.weight = place(step.weight, memory_.parameter_offset);
+    b.bias = place(step.bias, memory_.parameter_offset);
+    b.weight_gradient = place(step.weight, memory_.gradient_offset);
+    b.bias_gradient = place(step.bias, memory_.gradient_offset);
+    if (step.state >= 0) {
+      const auto state = static_cast<std::size_t>(step.state);
+      b.mean = block(memory_.state_offset + memory_.states[state].offset);
+      b.variance = block(memory_.state_offset + memory_.states[state + 1].offset);
+    }
+    b.saved = block(memory_.steps[i].saved);
+    b.scratch = block(memory_.scratch_offset);
+    b.bytes = bytes_.get() + memory_.steps[i].bytes;
+    layers_.push_back(make_layer(b));
+  }
+  image_ = view(memory_.tensors.front().value, floats_.get());
+  logits_ = view(memory_.tensors.back().value, floats_.get());
+  logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
+}
+
+// He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015, in its uniform form: variance
+// 2 / inputs, or 1 / inputs before the softmax, where no ReLU halves it.
+void Network::initialise(std::uint64_t seed) {
+  const Rng all(seed, 0, Purpose::init);
+  std::uint32_t part = 0;
+  for (const Slot& slot : slots()) {
+    const Parameter& parameter = *slot.parameter;
+    std::vector<float> values(static_cast<std::size_t>(count(parameter)));
+    if (slot.prefix.empty()) {
+      Rng rng = all.split(part++);
+      const bool he = parameter.start == Parameter::Start::he;
+      const double bound = std::sqrt((he ? 6.0 : 3.0) / static_cast<double>(parameter.inputs));
+      for (float& value : values) {
+        if (parameter.start == Parameter::Start::one)
+          value = 1.0F;
+        else if (parameter.start != Parameter::Start::zero)
+          value = static_cast<float>(bound * (2 * rng.uniform() - 1));
+      }
+    }
+    scatter(parameter, values, slot.data);
+  }
+}
+
+void Network::set_image(int sample, const std::uint8_t* pixels) {
+  const Shape& shape = image_.shape;
+  for (int y = 0; y < shape.height; ++y) {
+    float* to = image_.at(sample, y);
+    for (int x = 0; x < shape.width; ++x, to += image_.pixel)
+      for (int c = 0; c < shape.channels; ++c) to[c] = scale_[*pixels++];
+  }
+}
+
+void Network::forward(const Pass& pass) {
+  for (const auto& layer : layers_) layer->forward(pass);
+}
+
+BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t dropout_key,
+                           std::uint64_t batch_index) {
+  const Pass pass{static_cast<int>(labels.size()), true, dropout_key, batch_index};
+  forward(pass);
+  const BatchResult result = loss(labels, true);
+  std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
+  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) (*layer)->backward(pass);
+  return result;
+}
+
+BatchResult Network::evaluate(std::span<const std::uint16_t> labels) {
+  forward({static_cast<int>(labels.size()), false, 0, 0});
+  return loss(labels, false);
+}
+
+// Softmax cross-entropy, in double; the gradient is that of the mean over the batch.
+BatchResult Network::loss(std::span<const std::uint16_t> labels, bool gradients) {
+  BatchResult result;
+  const std::size_t classes = exponent_.size();
+  const double share = 1.0 / static_cast<double>(labels.size());
+  for (std::size_t n = 0; n < labels.size(); ++n) {
+    const float* row = logits_.at(static_cast<int>(n));
+    const std::size_t label = labels[n];
+    std::size_t best = 0;
+    for (std::size_t c = 1; c < classes; ++c)
+      if (row[c] > row[best]) best = c;
+    const double most = static_cast<double>(row[best]);
+    double sum = 0.0;
+    for (std::size_t c = 0; c < classes; ++c) {
+      exponent_[c] = exact::exp(static_cast<double>(row[c]) - most);
+      sum += exponent_[c];
+    }
+    result.loss += exact::log(sum) + most - static_cast<double>(row[label]);
+    // A NaN anywhere makes the sum NaN: such a sample is never counted as right.
+    if (best == label && sum == sum) ++result.correct;
+    if (!gradients) continue;
+    float* to = logits_gradient_.at(static_cast<int>(n));
+    for (std::size_t c = 0; c < classes; ++c)
+      to[c] = static_cast<float>((exponent_[c] / sum - (c == label ? 1.0 : 0.0)) * share);
+  }
+  return result;
+}
+
+void Network::update(double learning_rate, std::int64_t update_index) {
+  float* w = block(memory_.parameter_offset);
+  const float* gradient = block(memory_.gradient_offset);
+  float* first = block(memory_.moment_offset);
+  const std::int64_t size = memory_.parameter_floats;
+  const OptimizerSpec& o = optimizer_;
+  const auto decay = static_cast<float>(o.weight_decay);
+  if (o.kind == OptimizerSpec::Kind::sgd) {
+    kernels_.sgd(w, gradient, o.momentum > 0.0 ? first : nullptr, size,
+                 static_cast<float>(learning_rate), static_cast<float>(o.momentum), decay,
+                 o.nesterov);
+    return;
+  }
+  const bool decoupled = o.kind == OptimizerSpec::Kind::adamw;
+  const auto t = static_cast<double>(update_index);
+  kernels_.adam(
+      w, gradient, first, first + size, size,
+      {.beta1 = static_cast<float>(o.beta1),
+       .beta2 = static_cast<float>(o.beta2),
+       .epsilon = static_cast<float>(o.epsilon),
+       .rate = static_cast<float>(learning_rate / (1.0 - exact::pow(o.beta1, t))),
+       .correction = static_cast<float>(1.0 / std::sqrt(1.0 - exact::pow(o.beta2, t))),
+       .decay = decoupled ? 0.0F : decay,
+       .shrink = decoupled ? static_cast<float>(1.0 - learning_rate * o.weight_decay) : 1.0F});
+}
+
+std::vector<Network::Slot> Network::slots() const {
+  std::vector<Slot> out;
+  const auto add = [&](const std::vector<Parameter>& list,
+                       const std::vector<ParameterMemory>& places, std::int64_t base,
+                       const std::string& prefix) {
+    for (std::size_t i = 0; i < list.size(); ++i)
+      out.push_back({&list[i], prefix, block(base + places[i].offset)});
+  };
+  add(plan_.parameters, memory_.parameters, memory_.parameter_offset, "");
+  add(plan_.states, memory_.states, memory_.state_offset, "");
+  const char* const names[] = {"optimizer.first_moment.", "optimizer.second_moment."};
+  for (int moment = 0; moment < moment_count(optimizer_); ++moment)
+    add(plan_.parameters, memory_.parameters,
+        memory_.moment_offset + moment * memory_.parameter_floats, names[moment]);
+  return out;
+}
+
+std::vector<NamedArray> Network::arrays() const {
+  std::vector<NamedArray> out;
+  for (const Slot& slot : slots())
+    out.push_back({slot.prefix + slot.parameter->name, slot.parameter->shape,
+                   gather(*slot.parameter, slot.data)});
+  return out;
+}
+
+void Network::restore(const std::vector<NamedArray>& arrays) {
+  const std::vector<Slot> expected = slots();
+  for (const Slot& slot : expected) {
+    const std::string name = slot.prefix + slot.parameter->name;
+    const auto found = std::find_if(arrays.begin(), arrays.end(),
+                                    [&](const NamedArray& a) { return a.name == name; });
+    if (found == arrays.end())
+      throw UserError("it has no array \"" + name +
+                      "\": it belongs to another network or optimizer");
+    if (found->shape != slot.parameter->shape)
+      throw UserError("its array \"" + name + "\" is " + text(found->shape) + ", expected " +
+                      text(slot.parameter->shape) + ": it belongs to another network");
+    scatter(*slot.parameter, found->values, slot.data);
+  }
+  if (arrays.size() != expected.size())
+    throw UserError("it has " + std::to_string(arrays.size()) + " arrays, expected " +
+                    std::to_string(expected.size()) +
+                    ": it belongs to another network or optimizer");
+}
+
+std::vector<float> Network::parameter(int index) const {
+  const auto i = static_cast<std::size_t>(index);
+  return gather(plan_.parameters[i],
+                block(memory_.parameter_offset + memory_.parameters[i].offset));
+}
+
+std::vector<float> Network::gradient(int index) const {
+  const auto i = static_cast<std::size_t>(index);
+  return gather(plan_.parameters[i], block(memory_.gradient_offset + memory_.parameters[i].offset));
+}
+
+void Network::set_parameter(int index, const std::vector<float>& values) {
+  const auto i = static_cast<std::size_t>(index);
+  scatter(plan_.parameters[i], values,
+          block(memory_.parameter_offset + memory_.parameters[i].offset));
+}
+
+std::vector<float> Network::logits(int sample) const {
+  const float* row = logits_.at(sample);
+  return {row, row + plan_.data.classes};
+}
+
+}  // namespace brood::cnn

@@ -1,0 +1,255 @@
+#include "trainers/cnn/training.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <chrono>
+#include <vector>
+
+#include "engine/rng.h"
+#include "trainers/cnn/checkpoint.h"
+#include "trainers/cnn/network.h"
+#include "trainers/cnn/schedule.h"
+
+namespace brood::cnn {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How long step() works before it returns, so that a worker can answer.
+constexpr auto kSlice = std::chrono::milliseconds(30);
+const char* const kFormat = "brood.cnn.1";
+
+std::string bits_text(std::uint64_t bits) { return std::to_string(bits); }
+
+std::uint64_t bits_of(const Checkpoint& checkpoint, const std::string& key) {
+  const std::string& text = checkpoint.text(key);
+  std::uint64_t bits = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bits);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw UserError("its entry \"" + key + "\" is \"" + text + "\", not a whole number");
+  return bits;
+}
+
+// Sums over the samples seen so far of one part of the data.
+struct Tally {
+  std::int64_t samples = 0, correct = 0;
+  double loss = 0.0;
+
+  void add(const BatchResult& batch, std::int64_t size) {
+    samples += size;
+    correct += batch.correct;
+    loss += batch.loss;
+  }
+};
+
+class CnnTraining final : public Training {
+ public:
+  CnnTraining(TrainingInput input, const Assignment& assignment)
+      : input_(std::move(input)),
+        spec_(input_.spec),
+        data_(*input_.data),
+        epoch_(assignment.first_epoch),
+        seed_(assignment.seed),
+        dropout_key_(Rng(assignment.seed, 0, Purpose::dropout).bits()) {
+    const DataShape files{data_.height,      data_.width, data_.channels,  data_.classes,
+                          data_.train.count, 0,           data_.test.count};
+    split_ = make_split(spec_, files, input_.experiment_seed);
+    Plan plan = make_plan(spec_, divided(spec_, files));
+    if (!plan.infeasible.empty())
+      throw TrialFailure(Cause::trainer, plan.infeasible_pointer + ": " + plan.infeasible);
+    check_memory(plan);
+    network_ = std::make_unique<Network>(std::move(plan), spec_.optimizer, *input_.kernels);
+    labels_.resize(static_cast<std::size_t>(network_->plan().batch_size));
+    if (assignment.resume_from.empty()) {
+      if (assignment.first_epoch != 1)
+        throw UserError("trial starts at epoch " + std::to_string(assignment.first_epoch) +
+                        " without a checkpoint");
+      network_->initialise(seed_);
+    } else {
+      resume(assignment.resume_from);
+    }
+    shuffle();
+  }
+
+  std::optional<Report> step() override {
+    const FlushDenormals flush;
+    const auto start = Clock::now();
+    auto now = start;
+    std::optional<Report> report;
+    do {
+      const bool training = phase_ == Phase::train;
+      work();
+      const auto then = now;
+      now = Clock::now();
+      if (training) train_seconds_ += std::chrono::duration<double>(now - then).count();
+      if (phase_ == Phase::done) {
+        seconds_ += std::chrono::duration<double>(now - start).count();
+        report = finish_epoch();
+      }
+    } while (!report && now - start < kSlice);
+    if (!report) seconds_ += std::chrono::duration<double>(now - start).count();
+    return report;
+  }
+
+  void save(const std::string& path) const override {
+    Checkpoint out;
+    const auto add = [&out](const std::string& key, std::uint64_t bits) {
+      out.metadata.emplace_back(key, bits_text(bits));
+    };
+    out.metadata.emplace_back("format", kFormat);
+    add("epoch", static_cast<std::uint64_t>(epoch_));
+    add("batch", static_cast<std::uint64_t>(batch_));
+    add("phase", static_cast<std::uint64_t>(phase_));
+    add("position", static_cast<std::uint64_t>(position_));
+    for (std::size_t i = 0; i < kParts; ++i) {
+      const std::string prefix = kPartNames[i];
+      add(prefix + "_samples", static_cast<std::uint64_t>(tallies_[i].samples));
+      add(prefix + "_correct", static_cast<std::uint64_t>(tallies_[i].correct));
+      add(prefix + "_loss", std::bit_cast<std::uint64_t>(tallies_[i].loss));
+    }
+    out.arrays = network_->arrays();
+    write_checkpoint(path, out);
+  }
+
+  std::int64_t steps() const override { return batch_; }
+
+ private:
+  enum class Phase : std::uint8_t { train, validation, test, done };
+  static constexpr std::size_t kParts = 3;
+  static constexpr const char* kPartNames[kParts] = {"train", "val", "test"};
+
+  void check_memory(const Plan& plan) const {
+    const Memory memory = make_memory(plan, moment_count(spec_.optimizer));
+    const std::uint64_t need = memory.total_bytes() + data_.bytes();
+    if (!memory.too_large.empty()) throw TrialFailure(Cause::memory, memory.too_large);
+    if (input_.memory_max > 0 && need > input_.memory_max)
+      throw TrialFailure(Cause::memory, "the trial needs " + std::to_string(need >> 20) +
+                                            " MiB, memory_per_trial allows " +
+                                            std::to_string(input_.memory_max >> 20) + " MiB");
+  }
+
+  // A checkpoint does not hold what follows from the trial: a copy may go on with another seed.
+  void resume(const std::string& path) {
+    const Checkpoint from = read_checkpoint(path);
+    try {
+      if (from.text("format") != kFormat)
+        throw UserError("its format is \"" + from.text("format") + "\", expected \"" + kFormat +
+                        "\"");
+      network_->restore(from.arrays);
+      const auto number = [&from](const std::string& key) {
+        return static_cast<std::int64_t>(bits_of(from, key) & 0x7fff'ffff'ffffU);
+      };
+      if (number("epoch") != epoch_)
+        throw UserError("it continues at epoch " + std::to_string(number("epoch")) +
+                        ", the trial at epoch " + std::to_string(epoch_));
+      batch_ = number("batch");
+      if (number("phase") >= static_cast<std::int64_t>(Phase::done))
+        throw UserError("its phase is " + std::to_string(number("phase")));
+      phase_ = static_cast<Phase>(number("phase"));
+      position_ = number("position");
+      for (std::size_t i = 0; i < kParts; ++i) {
+        const std::string prefix = kPartNames[i];
+        tallies_[i] = {number(prefix + "_samples"), number(prefix + "_correct"),
+                       std::bit_cast<double>(bits_of(from, prefix + "_loss"))};
+      }
+      if (position_ > static_cast<std::int64_t>(part().size()))
+        throw UserError("it was made with more samples");
+    } catch (const UserError& problem) {
+      throw UserError(path + ": " + problem.what());
+    }
+  }
+
+  // Part 0 is shuffled anew in every epoch, by (trial's seed, epoch).
+  void shuffle() {
+    const auto order = shuffled(static_cast<std::int64_t>(split_.train.size()),
+                                Rng(seed_, static_cast<std::uint64_t>(epoch_), Purpose::shuffle));
+    order_.resize(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order_[i] = split_.train[order[i]];
+  }
+
+  const std::vector<std::uint32_t>& part() const {
+    if (phase_ == Phase::train) return split_.train;
+    return phase_ == Phase::validation ? split_.validation : split_.test;
+  }
+
+  // One batch of the present phase.
+  void work() {
+    const bool train = phase_ == Phase::train;
+    const std::vector<std::uint32_t>& indices = train ? order_ : part();
+    const Images& images = phase_ == Phase::test ? data_.test : data_.train;
+    const auto left = static_cast<std::int64_t>(indices.size()) - position_;
+    const std::int64_t size = std::min<std::int64_t>(left, network_->plan().batch_size);
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::uint32_t sample = indices[static_cast<std::size_t>(position_ + i)];
+      network_->set_image(static_cast<int>(i), data_.pixels(images, sample));
+      labels_[static_cast<std::size_t>(i)] = images.labels[sample];
+    }
+    const std::span<const std::uint16_t> labels(labels_.data(), static_cast<std::size_t>(size));
+    if (train) {
+      const std::int64_t per_epoch = network_->plan().steps_per_epoch();
+      tallies_[0].add(network_->train(labels, dropout_key_, static_cast<std::uint64_t>(batch_)),
+                      size);
+      network_->update(learning_rate(spec_, per_epoch, batch_), batch_ + 1);
+      ++batch_;
+    } else {
+      tallies_[static_cast<std::size_t>(phase_)].add(network_->evaluate(labels), size);
+    }
+    position_ += size;
+    if (position_ < static_cast<std::int64_t>(indices.size())) return;
+    position_ = 0;
+    do {
+      phase_ = static_cast<Phase>(static_cast<std::uint8_t>(phase_) + 1);
+    } while (phase_ != Phase::done &&
+             (part().empty() || (phase_ == Phase::test && !spec_.evaluate_test)));
+  }
+
+  Report finish_epoch() {
+    Report report;
+    report.epoch = epoch_;
+    for (std::size_t i = 0; i < kParts; ++i) {
+      const Tally& tally = tallies_[i];
+      if (tally.samples == 0) continue;
+      const auto samples = static_cast<double>(tally.samples);
+      const std::string prefix = kPartNames[i];
+      report.metrics.push_back({prefix + "_loss", tally.loss / samples});
+      report.metrics.push_back(
+          {prefix + "_accuracy", static_cast<double>(tally.correct) / samples});
+    }
+    report.metrics.push_back({"seconds", seconds_, false});
+    report.metrics.push_back(
+        {"images_per_second",
+         static_cast<double>(tallies_[0].samples) / std::max(train_seconds_, 1e-9), false});
+    ++epoch_;
+    phase_ = Phase::train;
+    for (Tally& tally : tallies_) tally = {};
+    seconds_ = train_seconds_ = 0.0;
+    shuffle();
+    return report;
+  }
+
+  const TrainingInput input_;
+  const NetworkSpec& spec_;
+  const Dataset& data_;
+  Split split_;
+  std::unique_ptr<Network> network_;
+  std::vector<std::uint16_t> labels_;
+  std::vector<std::uint32_t> order_;  // of the training part in this epoch
+
+  int epoch_;  // under way; 1, 2, ...
+  const std::uint64_t seed_, dropout_key_;
+  std::int64_t batch_ = 0;  // training batches done since the start
+  Phase phase_ = Phase::train;
+  std::int64_t position_ = 0;  // samples of the phase's part done
+  Tally tallies_[kParts];
+  double seconds_ = 0.0, train_seconds_ = 0.0;  // of this epoch, in this process
+};
+
+}  // namespace
+
+std::unique_ptr<Training> make_training(TrainingInput input, const Assignment& assignment) {
+  return std::make_unique<CnnTraining>(std::move(input), assignment);
+}
+
+}  // namespace brood::cnn
