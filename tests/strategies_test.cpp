@@ -275,7 +275,8 @@ TEST(Genetic, NeverCarriesOnFailedTrialsAsElite) {
 
 TEST(Genetic, BreedsMoreFromTheBetterHalf) {
   const ExperimentSpec spec = genetic_spec(
-      R"({"population_size": 40, "elitism": 0, "selection": {"size": 3}, "crossover": {"probability": 0}})");
+      R"({"population_size": 40, "elitism": 0, "selection": {"size": 3},
+          "crossover": {"probability": 0}})");
   // The id is the objective, so ranks are known: with size 3 the better half wins 7 of 8 times.
   const Record record =
       drive(spec, 400, [](Trial& trial) { trial.objective = static_cast<double>(trial.id); });
@@ -299,10 +300,11 @@ TEST(Genetic, NamesBothParentsOfACross) {
 }
 
 TEST(Genetic, WithoutMutationAChildHasItsParentsGenesOnly) {
-  const ExperimentSpec spec = spec_of(
-      SearchSpace({real_field("x", 0.0, 1.0), real_field("y", 0.0, 1.0), flag_field("f")}),
-      "genetic",
-      R"({"population_size": 20, "elitism": 0, "mutation": {"probability": 0}, "crossover": {"probability": 1}})");
+  const ExperimentSpec spec =
+      spec_of(SearchSpace({real_field("x", 0.0, 1.0), real_field("y", 0.0, 1.0), flag_field("f")}),
+              "genetic",
+              R"({"population_size": 20, "elitism": 0, "mutation": {"probability": 0},
+          "crossover": {"probability": 1}})");
   const Record record =
       drive(spec, 40, [&](Trial& trial) { trial.objective = bowl(spec.space, trial.params); });
   int pure = 0;
@@ -324,9 +326,10 @@ TEST(Genetic, KeepsTheLatentGenesOfAnEliteThroughItsCopies) {
   // also when the parent is a copy of it many generations later.
   const SearchSpace space({flag_field("on"), only_when(real_field("x", 0.0, 1.0), "on", {true}),
                            whole_field("y", 0, 1000)});
-  const ExperimentSpec spec = spec_of(
-      space, "genetic",
-      R"({"population_size": 4, "elitism": 1, "crossover": {"probability": 0}, "mutation": {"probability": 0.3}})");
+  const ExperimentSpec spec =
+      spec_of(space, "genetic",
+              R"({"population_size": 4, "elitism": 1, "crossover": {"probability": 0},
+          "mutation": {"probability": 0.3}})");
   ParamSet start;
   start.set("on", false);
   start.set("y", std::int64_t{500});
