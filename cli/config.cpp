@@ -24,7 +24,7 @@ constexpr std::size_t kProblemsMax = 100;
 // Fills a spec from the parts of a config that need no knowledge of the others.
 class Reader {
  public:
-  Reader(const Place& root, const std::string& path, std::vector<Problem>& problems)
+  Reader(const JsonPlace& root, const std::string& path, std::vector<Problem>& problems)
       : top_(root, "", problems), path_(path), problems_(problems) {}
 
   ExperimentSpec read() {
@@ -33,7 +33,7 @@ class Reader {
     if (const auto block = section("experiment")) experiment(*block);
     if (const auto block = section("objective")) objective(*block);
     if (const auto list = top_.find("constraints"))
-      for (const Place& element : list->elements()) constraint(element);
+      for (const JsonPlace& element : list->elements()) constraint(element);
     if (const auto block = section("budget")) budget(*block);
     if (const auto block = section("resources")) resources(*block);
     if (const auto block = section("fault_tolerance")) fault_tolerance(*block);
@@ -41,15 +41,16 @@ class Reader {
     if (const std::optional<std::string> folder = top_.text("data_dir"))
       spec_.data_dir = absolute("data_dir", *folder);
     const TrainerReading trainer = space_and_trainer();
+    if (spec_.trainer_name == "cnn") metrics(trainer.validates);
     algorithms(trainer);
     if (const auto list = top_.find("initial_points"))
-      for (const Place& element : list->elements()) initial_point(element);
+      for (const JsonPlace& element : list->elements()) initial_point(element);
     return spec_;
   }
 
  private:
   std::optional<Block> section(const std::string& name) {
-    const std::optional<Place> place = top_.find(name);
+    const std::optional<JsonPlace> place = top_.find(name);
     if (!place) return std::nullopt;
     return Block(*place, name, problems_, name == "trainer");
   }
@@ -91,13 +92,13 @@ class Reader {
   }
 
   std::string metric_name(const Block& block) {
-    const std::string name = block.text("metric").value_or("none");
-    if (name.empty() || name.size() > 64)
+    const std::string name = block.text("metric").value_or("");
+    if (block.find("metric") && (name.empty() || name.size() > 64))
       block.problem("metric", "should be a name of 1 to 64 characters");
     return name;
   }
 
-  void constraint(const Place& place) {
+  void constraint(const JsonPlace& place) {
     const Block block(place, "constraints[]", problems_);
     if (!block.is_object()) return;
     Constraint constraint;
@@ -113,7 +114,7 @@ class Reader {
   }
 
   static std::optional<double> bound(const Block& block, const std::string& key) {
-    const std::optional<Place> place = block.find(key);
+    const std::optional<JsonPlace> place = block.find(key);
     if (!place || place->number()) return place ? place->number() : std::nullopt;
     return static_cast<double>(parse_size(*place->text()));
   }
@@ -156,7 +157,7 @@ class Reader {
   TrainerReading space_and_trainer() {
     DeclaredSpace declared;
     const std::size_t before = problems_.size();
-    const std::optional<Place> space = top_.find("search_space");
+    const std::optional<JsonPlace> space = top_.find("search_space");
     if (space) declared = read_space(*space, problems_);
     const bool space_good = space && problems_.size() == before;
     const auto block = section("trainer");
@@ -169,10 +170,40 @@ class Reader {
     return trainer;
   }
 
+  // The built-in trainer's metrics are known, so a slip need not wait for the first epoch.
+  void metrics(bool validates) {
+    metric("/objective/metric", spec_.objective.metric, false, validates);
+    for (std::size_t i = 0; i < spec_.constraints.size(); ++i)
+      metric("/constraints/" + std::to_string(i) + "/metric", spec_.constraints[i].metric, true,
+             validates);
+  }
+
+  void metric(const std::string& pointer, const std::string& name, bool constraint,
+              bool validates) {
+    std::vector<std::string> known = {"train_loss", "train_accuracy", "val_loss", "val_accuracy"};
+    if (constraint) known.insert(known.end(), {"parameters", "flops", "memory_bytes"});
+    const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
+    if (name.empty() || (is_known && (validates || !name.starts_with("val_")))) return;
+    std::string list;
+    for (const std::string& one : known) list += (list.empty() ? "" : ", ") + one;
+    std::string why = "the trainer reports no \"" + name + "\"" + did_you_mean(name, known) +
+                      "; there are " + list;
+    if (name == "test_loss" || name == "test_accuracy")
+      why = "\"" + name +
+            "\" is for the end: who selects on it has no test left; take val_loss or "
+            "val_accuracy";
+    if (name == "seconds" || name == "images_per_second")
+      why = "\"" + name +
+            "\" is measured, and differs between machines; that comes with a later "
+            "version of brood";
+    if (is_known) why = "\"" + name + "\" needs a validation part, and trainer.validation is 0";
+    problems_.push_back({pointer, why});
+  }
+
   std::optional<Algorithm> algorithm(const Block& block) {
     const std::optional<std::string> name = block.text("algorithm");
     if (!name) return std::nullopt;
-    const std::optional<Place> settings = block.find("settings");
+    const std::optional<JsonPlace> settings = block.find("settings");
     return Algorithm{*name, settings ? settings->dump() : "{}"};
   }
 
@@ -214,9 +245,9 @@ class Reader {
                                      "budget.max_wall_time");
   }
 
-  void initial_point(const Place& place) {
+  void initial_point(const JsonPlace& place) {
     if (!space_good_) return;
-    if (place.kind() != Place::Kind::object)
+    if (place.kind() != JsonPlace::Kind::object)
       return problems_.push_back(
           {place.pointer(), "should be an object of parameters (is " + place.shown() + ")"});
     const std::size_t before = problems_.size();

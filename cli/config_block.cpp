@@ -13,7 +13,7 @@ namespace brood {
 namespace {
 
 using Form = ConfigKey::Form;
-using Kind = Place::Kind;
+using Kind = JsonPlace::Kind;
 
 std::vector<std::string> choices_of(std::string_view text) {
   std::vector<std::string> out;
@@ -35,13 +35,13 @@ std::string refusal(Parse parse, const std::string& text) {
   }
 }
 
-bool in_range(const ConfigKey& key, const Place& place) {
+bool in_range(const ConfigKey& key, const JsonPlace& place) {
   const std::optional<double> number = place.number();
   return place.kind() == Kind::whole && place.scalar() && *number >= key.min && *number <= key.max;
 }
 
 // What is wrong with the form of a value; empty: nothing.
-std::string wrong_form(const ConfigKey& key, const Place& place) {
+std::string wrong_form(const ConfigKey& key, const JsonPlace& place) {
   const Kind kind = place.kind();
   const std::string otherwise = "should be " + wanted(key) + " (is " + place.shown() + ")";
   const bool number = kind == Kind::whole || kind == Kind::real;
@@ -66,6 +66,7 @@ std::string wrong_form(const ConfigKey& key, const Place& place) {
     case Form::duration:
       return kind == Kind::text ? refusal(parse_duration, *place.text()) : otherwise;
     case Form::size:
+      if (kind == Kind::whole) return plain(place.scalar() && *place.number() >= 1);
       return kind == Kind::text ? refusal(parse_size, *place.text()) : otherwise;
     case Form::bound:
       if (number) return "";
@@ -82,7 +83,7 @@ std::string wrong_form(const ConfigKey& key, const Place& place) {
 
 }  // namespace
 
-Block::Block(const Place& place, std::string_view section, std::vector<Problem>& problems,
+Block::Block(const JsonPlace& place, std::string_view section, std::vector<Problem>& problems,
              bool open)
     : place_(place), section_(section), problems_(&problems) {
   if (!is_object()) {
@@ -113,25 +114,25 @@ Block::Block(const Place& place, std::string_view section, std::vector<Problem>&
                                                wanted(key) + ", like " + std::string(key.example)});
 }
 
-std::optional<Place> Block::find(std::string_view key) const {
+std::optional<JsonPlace> Block::find(std::string_view key) const {
   CHECK(find_key(section_, key) != nullptr, "a key that is not in the table");
   if (std::find(good_.begin(), good_.end(), key) == good_.end()) return std::nullopt;
   return place_.find(key);
 }
 
 std::optional<std::string> Block::text(std::string_view key) const {
-  const std::optional<Place> at = find(key);
+  const std::optional<JsonPlace> at = find(key);
   return at ? at->text() : std::nullopt;
 }
 
 std::optional<std::int64_t> Block::whole(std::string_view key) const {
-  const std::optional<Place> at = find(key);
+  const std::optional<JsonPlace> at = find(key);
   if (!at || at->kind() != Kind::whole) return std::nullopt;
   return std::get<std::int64_t>(*at->scalar());
 }
 
 std::optional<double> Block::real(std::string_view key) const {
-  const std::optional<Place> at = find(key);
+  const std::optional<JsonPlace> at = find(key);
   return at ? at->number() : std::nullopt;
 }
 
@@ -141,6 +142,8 @@ std::optional<Millis> Block::duration(std::string_view key) const {
 }
 
 std::optional<std::uint64_t> Block::size(std::string_view key) const {
+  if (const std::optional<std::int64_t> bytes = whole(key))
+    return static_cast<std::uint64_t>(*bytes);
   const std::optional<std::string> at = text(key);
   return at ? std::optional(parse_size(*at)) : std::nullopt;
 }

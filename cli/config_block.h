@@ -18,14 +18,14 @@ class Block {
  public:
   // The section names the rows of the table. With open, keys that are not in the table belong to
   // somebody else.
-  Block(const Place& place, std::string_view section, std::vector<Problem>& problems,
+  Block(const JsonPlace& place, std::string_view section, std::vector<Problem>& problems,
         bool open = false);
 
-  bool is_object() const { return place_.kind() == Place::Kind::object; }
-  const Place& place() const { return place_; }
+  bool is_object() const { return place_.kind() == JsonPlace::Kind::object; }
+  const JsonPlace& place() const { return place_; }
 
   // Only values of the right form; nullopt is left out or has been complained about.
-  std::optional<Place> find(std::string_view key) const;
+  std::optional<JsonPlace> find(std::string_view key) const;
   std::optional<std::string> text(std::string_view key) const;
   std::optional<std::int64_t> whole(std::string_view key) const;
   std::optional<double> real(std::string_view key) const;
@@ -35,7 +35,7 @@ class Block {
   void problem(std::string_view key, std::string message) const;
 
  private:
-  Place place_;
+  JsonPlace place_;
   std::string section_;
   std::vector<std::string> good_;  // keys whose value has the right form
   std::vector<Problem>* problems_;

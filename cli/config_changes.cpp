@@ -11,7 +11,7 @@ namespace brood {
 
 namespace {
 
-using Kind = Place::Kind;
+using Kind = JsonPlace::Kind;
 
 // Everything under these may change: it says where, how long and on what, never what.
 const std::vector<std::string> kAllowed = {"/experiment/description",
@@ -42,9 +42,9 @@ class Comparer {
  public:
   explicit Comparer(std::vector<std::string> shaping) : shaping_(std::move(shaping)) {}
 
-  void compare(const std::string& pointer, const std::optional<Place>& before,
-               const std::optional<Place>& after) {
-    const auto is = [](const std::optional<Place>& place, Kind kind) {
+  void compare(const std::string& pointer, const std::optional<JsonPlace>& before,
+               const std::optional<JsonPlace>& after) {
+    const auto is = [](const std::optional<JsonPlace>& place, Kind kind) {
       return place && place->kind() == kind;
     };
     // A block that is left out is one with all its keys left out.
@@ -62,33 +62,35 @@ class Comparer {
   std::vector<ConfigChange> changes;
 
  private:
-  static std::vector<Place> inside_of(const std::optional<Place>& place) {
+  static std::vector<JsonPlace> inside_of(const std::optional<JsonPlace>& place) {
     if (!place) return {};
-    std::vector<Place> out = place->elements();
+    std::vector<JsonPlace> out = place->elements();
     for (auto& [key, value] : place->members()) out.push_back(value);
     return out;
   }
 
-  void children(const std::string& pointer, const std::optional<Place>& before,
-                const std::optional<Place>& after) {
-    const std::vector<Place> olds = inside_of(before), news = inside_of(after);
-    const auto find = [](const std::vector<Place>& places, const std::string& wanted) {
-      const auto at = std::find_if(places.begin(), places.end(),
-                                   [&](const Place& place) { return place.pointer() == wanted; });
-      return at == places.end() ? std::nullopt : std::optional<Place>(*at);
+  void children(const std::string& pointer, const std::optional<JsonPlace>& before,
+                const std::optional<JsonPlace>& after) {
+    const std::vector<JsonPlace> olds = inside_of(before), news = inside_of(after);
+    const auto find = [](const std::vector<JsonPlace>& places, const std::string& wanted) {
+      const auto at = std::find_if(places.begin(), places.end(), [&](const JsonPlace& place) {
+        return place.pointer() == wanted;
+      });
+      return at == places.end() ? std::nullopt : std::optional<JsonPlace>(*at);
     };
     const std::size_t found = changes.size();
-    for (const Place& old : olds) compare(old.pointer(), old, find(news, old.pointer()));
-    for (const Place& fresh : news)
+    for (const JsonPlace& old : olds) compare(old.pointer(), old, find(news, old.pointer()));
+    for (const JsonPlace& fresh : news)
       if (!find(olds, fresh.pointer())) compare(fresh.pointer(), std::nullopt, fresh);
     // The order of the parameters decides the order of a grid and the draws of all others.
     if (pointer == "/search_space" && changes.size() == found && names(olds) != names(news))
       note(pointer, names(olds), names(news));
   }
 
-  static std::string names(const std::vector<Place>& places) {
+  static std::string names(const std::vector<JsonPlace>& places) {
     std::string text;
-    for (const Place& place : places) text += (text.empty() ? "[\"" : ", \"") + place.key() + "\"";
+    for (const JsonPlace& place : places)
+      text += (text.empty() ? "[\"" : ", \"") + place.key() + "\"";
     return text + "]";
   }
 
@@ -110,8 +112,8 @@ Document filled(const std::string& config, std::string& algorithm) {
   std::vector<Problem> ignored;
   Document document(config, ignored);
   for (const char* key : {"search", "early_stopping"}) {
-    const std::optional<Place> block = document.root().find(key);
-    const std::optional<Place> named = block ? block->find("algorithm") : std::nullopt;
+    const std::optional<JsonPlace> block = document.root().find(key);
+    const std::optional<JsonPlace> named = block ? block->find("algorithm") : std::nullopt;
     const std::string name = named ? named->text().value_or("") : "";
     std::vector<std::string> known = strategy_names();
     if (std::string(key) == "search")
@@ -119,7 +121,7 @@ Document filled(const std::string& config, std::string& algorithm) {
     else
       known = stopper_names();
     if (std::find(known.begin(), known.end(), name) == known.end()) continue;
-    const std::optional<Place> settings = block->find("settings");
+    const std::optional<JsonPlace> settings = block->find("settings");
     document.set("/" + std::string(key) +
                  "/settings=" + with_defaults({name, settings ? settings->dump() : "{}"}));
   }

@@ -11,7 +11,7 @@ namespace brood {
 
 namespace {
 
-using Kind = Place::Kind;
+using Kind = JsonPlace::Kind;
 using Op = Condition::Op;
 
 const DeclaredField* find(const std::vector<DeclaredField>& fields, const std::string& name) {
@@ -73,7 +73,7 @@ bool possible(const Field& field, const std::vector<Condition>& conditions) {
 // Reads the conditions on one parent.
 class ConditionReader {
  public:
-  ConditionReader(const Place& place, int member, const Field& parent,
+  ConditionReader(const JsonPlace& place, int member, const Field& parent,
                   std::vector<Problem>& problems)
       : place_(place), member_(member), parent_(parent), problems_(problems) {}
 
@@ -91,14 +91,14 @@ class ConditionReader {
   }
 
  private:
-  void problem(const Place& place, std::string message) {
+  void problem(const JsonPlace& place, std::string message) {
     problems_.push_back({place.pointer(), std::move(message)});
   }
 
   void any_of(std::vector<Condition>& out) {
     Condition condition;
     condition.parent = parent_.name;
-    for (const Place& element : place_.elements()) {
+    for (const JsonPlace& element : place_.elements()) {
       const std::optional<Value> value = element.scalar();
       const Value as_held = value ? fitted(parent_, *value) : Value(false);
       if (value && parent_.contains(as_held)) {
@@ -146,7 +146,7 @@ class ConditionReader {
   }
 
   // A number, or in a family an expression of the member's index: "i".
-  std::optional<double> bound_of(const Place& place) {
+  std::optional<double> bound_of(const JsonPlace& place) {
     const std::optional<std::string> text = place.text();
     if (!text || member_ < 0) {
       if (!place.number()) problem(place, "should be a number (is " + place.shown() + ")");
@@ -166,7 +166,7 @@ class ConditionReader {
     return std::nullopt;
   }
 
-  Place place_;
+  JsonPlace place_;
   int member_;
   const Field& parent_;
   std::vector<Problem>& problems_;
@@ -174,7 +174,7 @@ class ConditionReader {
 
 // "block[i]" in a family means the member of the same index. Empty, with a problem, when the text
 // is no name.
-std::string parent_name(const std::string& key, int member, const Place& place,
+std::string parent_name(const std::string& key, int member, const JsonPlace& place,
                         std::vector<Problem>& problems) {
   try {
     const ParamSet none;
@@ -191,7 +191,7 @@ std::string parent_name(const std::string& key, int member, const Place& place,
 }
 
 // All conditions on all ancestors must hold together.
-void require_possible(const Place& when, const Field& field,
+void require_possible(const JsonPlace& when, const Field& field,
                       const std::vector<DeclaredField>& earlier, std::vector<Problem>& problems) {
   std::vector<Condition> all = field.when;
   for (std::size_t i = 0; i < all.size() && all.size() < 1000; ++i)
@@ -214,7 +214,7 @@ void require_possible(const Place& when, const Field& field,
 
 }  // namespace
 
-void read_conditions(const Place& when, int member, const std::vector<DeclaredField>& earlier,
+void read_conditions(const JsonPlace& when, int member, const std::vector<DeclaredField>& earlier,
                      const std::vector<std::string>& declared, Field& field,
                      std::vector<Problem>& problems) {
   const std::size_t before = problems.size();

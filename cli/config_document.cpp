@@ -158,7 +158,7 @@ void number_places(const Json& json, const std::string& pointer,
 
 }  // namespace
 
-Place::Kind Place::kind() const {
+JsonPlace::Kind JsonPlace::kind() const {
   if (json_->is_boolean()) return Kind::flag;
   if (json_->is_number_integer()) return Kind::whole;
   if (json_->is_number()) return Kind::real;
@@ -167,35 +167,35 @@ Place::Kind Place::kind() const {
   return json_->is_object() ? Kind::object : Kind::null;
 }
 
-std::string Place::key() const {
+std::string JsonPlace::key() const {
   const std::vector<std::string> keys = split_pointer(pointer_);
   return keys.empty() ? "" : keys.back();
 }
 
-std::vector<std::pair<std::string, Place>> Place::members() const {
-  std::vector<std::pair<std::string, Place>> out;
+std::vector<std::pair<std::string, JsonPlace>> JsonPlace::members() const {
+  std::vector<std::pair<std::string, JsonPlace>> out;
   if (json_->is_object())
     for (const auto& [key, item] : json_->items())
-      out.emplace_back(key, Place(&item, pointer_ + "/" + pointer_token(key)));
+      out.emplace_back(key, JsonPlace(&item, pointer_ + "/" + pointer_token(key)));
   return out;
 }
 
-std::vector<Place> Place::elements() const {
-  std::vector<Place> out;
+std::vector<JsonPlace> JsonPlace::elements() const {
+  std::vector<JsonPlace> out;
   if (json_->is_array())
     for (std::size_t i = 0; i < json_->size(); ++i)
       out.emplace_back(&(*json_)[i], pointer_ + "/" + std::to_string(i));
   return out;
 }
 
-std::optional<Place> Place::find(std::string_view key) const {
+std::optional<JsonPlace> JsonPlace::find(std::string_view key) const {
   if (!json_->is_object()) return std::nullopt;
   const auto at = json_->find(std::string(key));
   if (at == json_->end()) return std::nullopt;
-  return Place(&*at, pointer_ + "/" + pointer_token(key));
+  return JsonPlace(&*at, pointer_ + "/" + pointer_token(key));
 }
 
-std::optional<Value> Place::scalar() const {
+std::optional<Value> JsonPlace::scalar() const {
   try {
     return value_from_json(*json_);
   } catch (const UserError&) {
@@ -203,19 +203,19 @@ std::optional<Value> Place::scalar() const {
   }
 }
 
-std::optional<std::string> Place::text() const {
+std::optional<std::string> JsonPlace::text() const {
   return json_->is_string() ? std::optional(json_->get<std::string>()) : std::nullopt;
 }
 
-std::optional<double> Place::number() const {
+std::optional<double> JsonPlace::number() const {
   return json_->is_number() ? std::optional(json_->get<double>()) : std::nullopt;
 }
 
-std::string Place::dump() const {
+std::string JsonPlace::dump() const {
   return json_->dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string Place::shown() const {
+std::string JsonPlace::shown() const {
   constexpr std::size_t kShownMax = 60;
   std::string text = dump();
   if (text.size() <= kShownMax) return text;
@@ -262,14 +262,14 @@ std::string Document::set(const std::string& assignment) {
       at = &(*at)[key];
     } else {
       throw UserError("--set " + assignment + ": " + (parent.empty() ? "the config" : parent) +
-                      " is " + Place(at, "").shown() + ", so it has no \"" + key + "\"");
+                      " is " + JsonPlace(at, "").shown() + ", so it has no \"" + key + "\"");
     }
   }
   *at = value_of(assignment.substr(equals + 1));
   return pointer;
 }
 
-Place Document::root() const { return Place(json_.get(), ""); }
+JsonPlace Document::root() const { return JsonPlace(json_.get(), ""); }
 
 std::string Document::canonical() const {
   Json out = sorted(*json_, false);

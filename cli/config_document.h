@@ -17,21 +17,21 @@
 namespace brood {
 
 // A value in a Document, which must outlive it.
-class Place {
+class JsonPlace {
  public:
   enum class Kind : std::uint8_t { null, flag, whole, real, text, list, object };
 
-  Place(const nlohmann::ordered_json* json, std::string pointer)
+  JsonPlace(const nlohmann::ordered_json* json, std::string pointer)
       : json_(json), pointer_(std::move(pointer)) {}
 
   Kind kind() const;
   const std::string& pointer() const { return pointer_; }
   std::string key() const;  // the last token of the pointer, unescaped
 
-  std::vector<std::pair<std::string, Place>> members()
-      const;                                              // of an object, as written; else none
-  std::vector<Place> elements() const;                    // of a list; else none
-  std::optional<Place> find(std::string_view key) const;  // of an object
+  std::vector<std::pair<std::string, JsonPlace>> members()
+      const;                                                  // of an object, as written; else none
+  std::vector<JsonPlace> elements() const;                    // of a list; else none
+  std::optional<JsonPlace> find(std::string_view key) const;  // of an object
   std::optional<Value> scalar() const;  // a switch, a label or a number that can be held
   std::optional<std::string> text() const;
   std::optional<double> number() const;
@@ -55,7 +55,7 @@ class Document {
   // text. Objects on the way are made when they are missing. Throws UserError. Returns the pointer.
   std::string set(const std::string& assignment);
 
-  Place root() const;
+  JsonPlace root() const;
 
   // Keys sorted, comments gone; only search_space keeps its order, which has a meaning.
   std::string canonical() const;

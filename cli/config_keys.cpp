@@ -224,7 +224,7 @@ std::string wanted(const ConfigKey& key) {
     case Form::duration:
       return "a duration in quotes, like \"90s\", \"30m\" or \"1h30m\"";
     case Form::size:
-      return "a size in quotes, like \"512MiB\" or \"2GiB\"";
+      return "a size in quotes, like \"512MiB\" or \"2GiB\", or a number of bytes";
     case Form::list:
       return "a list";
     case Form::object:

@@ -50,8 +50,9 @@ std::string schema_type(const ConfigKey& key) {
   switch (key.form) {
     case Form::text:
     case Form::duration:
-    case Form::size:
       return type("string");
+    case Form::size:
+      return R"("type": ["string", "integer"])";
     case Form::flag:
       return type("boolean");
     case Form::whole:

@@ -13,7 +13,7 @@ namespace brood {
 
 namespace {
 
-using Kind = Place::Kind;
+using Kind = JsonPlace::Kind;
 
 constexpr int kMembersMax = 1000;
 constexpr std::size_t kFieldsMax = 1000;
@@ -23,7 +23,7 @@ constexpr double kWholeMax = 9007199254740992.0;  // 2^53
 // Reads one declaration into a field without its name and conditions.
 class FieldReader {
  public:
-  FieldReader(const Place& place, std::vector<Problem>& problems)
+  FieldReader(const JsonPlace& place, std::vector<Problem>& problems)
       : place_(place), problems_(problems), before_(problems.size()) {}
 
   // False when there were problems.
@@ -63,7 +63,7 @@ class FieldReader {
     if (!type) return;
     if (*type == "constant") {
       allow(*type, {"value"});
-      if (const std::optional<Place> value = block.find("value"))
+      if (const std::optional<JsonPlace> value = block.find("value"))
         constant(*value, field);
       else
         problem("", "\"value\" is missing: the constant itself");
@@ -73,7 +73,7 @@ class FieldReader {
       field.values = {false, true};
     } else if (place_.find("values")) {
       allow(*type, {"values"});
-      if (const std::optional<Place> list = block.find("values")) values(*list, *type, field);
+      if (const std::optional<JsonPlace> list = block.find("values")) values(*list, *type, field);
     } else if (*type == "categorical" || *type == "ordinal") {
       allow(*type, {"values"});
       problem("", "\"values\" is missing: the list to choose from");
@@ -98,7 +98,7 @@ class FieldReader {
     }
   }
 
-  void constant(const Place& place, Field& field) {
+  void constant(const JsonPlace& place, Field& field) {
     const std::optional<Value> value = place.scalar();
     if (!value) {
       problems_.push_back({place.pointer(),
@@ -110,17 +110,17 @@ class FieldReader {
   }
 
   // type: "" for a bare list.
-  void values(const Place& list, const std::string& type, Field& field) {
-    const std::vector<Place> elements = list.elements();
+  void values(const JsonPlace& list, const std::string& type, Field& field) {
+    const std::vector<JsonPlace> elements = list.elements();
     if (elements.empty())
       return problems_.push_back({list.pointer(), "is empty: name at least one value"});
     bool numbers = true, whole = true;
-    for (const Place& element : elements) {
+    for (const JsonPlace& element : elements) {
       numbers = numbers && (element.kind() == Kind::whole || element.kind() == Kind::real);
       whole = whole && element.kind() == Kind::whole;
     }
     const bool reals = type == "float" || (numbers && !whole && type != "int");
-    for (const Place& element : elements) {
+    for (const JsonPlace& element : elements) {
       std::optional<Value> value = element.scalar();
       if (!value) {
         refuse(element, "should be a number, a text, true or false");
@@ -138,7 +138,7 @@ class FieldReader {
     field.kind = ordered ? FieldKind::ordinal : FieldKind::categorical;
   }
 
-  void refuse(const Place& place, const std::string& message) {
+  void refuse(const JsonPlace& place, const std::string& message) {
     problems_.push_back({place.pointer(), message + " (is " + place.shown() + ")"});
   }
 
@@ -167,7 +167,7 @@ class FieldReader {
   }
 
   std::optional<double> number(const Block& block, const std::string& key, bool whole) {
-    const std::optional<Place> place = block.find(key);
+    const std::optional<JsonPlace> place = block.find(key);
     if (!place) return std::nullopt;
     const double value = *place->number();
     if (!whole || (place->kind() == Kind::whole && std::abs(value) <= kWholeMax)) return value;
@@ -194,7 +194,7 @@ class FieldReader {
     field.step = step;
   }
 
-  Place place_;
+  JsonPlace place_;
   std::vector<Problem>& problems_;
   std::size_t before_;
 };
@@ -249,7 +249,7 @@ Value fitted(const Field& field, Value value) {
   return real ? Value(static_cast<double>(*whole)) : value;
 }
 
-DeclaredSpace read_space(const Place& place, std::vector<Problem>& problems) {
+DeclaredSpace read_space(const JsonPlace& place, std::vector<Problem>& problems) {
   DeclaredSpace space;
   for (const auto& [key, declaration] : place.members()) {
     DeclaredName name;
@@ -279,10 +279,10 @@ DeclaredSpace read_space(const Place& place, std::vector<Problem>& problems) {
         good = false;
       }
       space.declared.push_back(field.name);
-      const std::optional<Place> when = declaration.find("when");
+      const std::optional<JsonPlace> when = declaration.find("when");
       if (!good) continue;
       const std::size_t before = problems.size();
-      if (when && when->kind() == Place::Kind::object)
+      if (when && when->kind() == JsonPlace::Kind::object)
         read_conditions(*when, member, space.fields, space.declared, field, problems);
       good = problems.size() == before;  // one complaint for a family
       if (good) space.fields.push_back({std::move(field), declaration.pointer()});

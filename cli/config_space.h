@@ -22,7 +22,7 @@ struct DeclaredSpace {
   std::vector<std::string> declared;
 };
 
-DeclaredSpace read_space(const Place& place, std::vector<Problem>& problems);
+DeclaredSpace read_space(const JsonPlace& place, std::vector<Problem>& problems);
 
 // "filters[1..3]": the members' indices; one for "filters[2]"; empty `members` for a plain name.
 // False: neither a name nor a family; `why` says what is wrong.
@@ -34,7 +34,7 @@ bool parse_declared_name(const std::string& text, DeclaredName& name, std::strin
 
 // A field's `when`: reads the conditions of one member into field.when and says which can never
 // hold. `earlier` are the fields declared before it.
-void read_conditions(const Place& when, int member, const std::vector<DeclaredField>& earlier,
+void read_conditions(const JsonPlace& when, int member, const std::vector<DeclaredField>& earlier,
                      const std::vector<std::string>& declared, Field& field,
                      std::vector<Problem>& problems);
 

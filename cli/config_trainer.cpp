@@ -87,7 +87,7 @@ class Sampler {
     if (!partial_) require_stable(params);
     try {
       const Resolved resolved = block_.resolve(params, &declared_);
-      note_epochs(resolved.json);
+      note(resolved.json);
       for (const Problem& problem : check_trainer(trainer_, resolved.json)) {
         if (partial_ && follows_from_absence(resolved, problem)) continue;
         findings_.add(resolved.origin(problem.pointer),
@@ -107,6 +107,7 @@ class Sampler {
   }
 
   std::optional<int> epochs() const { return epochs_; }
+  bool validates() const { return validates_; }
 
  private:
   static bool follows_from_absence(const Resolved& resolved, const Problem& problem) {
@@ -124,13 +125,15 @@ class Sampler {
       if (params.find(name) == nullptr && circular_.empty()) circular_ = name;
   }
 
-  void note_epochs(const std::string& json) {
+  void note(const std::string& json) {
     std::vector<Problem> ignored;
     const Document document(json, ignored);
-    const std::optional<Place> place = document.root().find("epochs");
+    const std::optional<JsonPlace> place = document.root().find("epochs");
     const std::optional<double> number = place ? place->number() : std::nullopt;
     if (number && *number >= 1 && *number <= 1e6)
       epochs_ = std::max(epochs_.value_or(1), static_cast<int>(*number));
+    const std::optional<JsonPlace> validation = document.root().find("validation");
+    if (validation && validation->number() == 0.0) validates_ = false;
   }
 
   const std::string& trainer_;
@@ -141,6 +144,7 @@ class Sampler {
   Findings findings_;
   int points_ = 0;
   std::optional<int> epochs_;
+  bool validates_ = true;
   std::string circular_;
 };
 
@@ -214,14 +218,14 @@ std::vector<Point> covering_sample(const SearchSpace& space) {
   return points;
 }
 
-TrainerReading read_trainer(const Place& trainer, const DeclaredSpace& declared, bool space_good,
-                            std::vector<Problem>& problems) {
+TrainerReading read_trainer(const JsonPlace& trainer, const DeclaredSpace& declared,
+                            bool space_good, std::vector<Problem>& problems) {
   std::vector<Field> fields;
   for (const DeclaredField& field : declared.fields) fields.push_back(field.field);
   TrainerReading out;
   out.space = SearchSpace(fields);
 
-  const std::optional<Place> named = trainer.find("name");
+  const std::optional<JsonPlace> named = trainer.find("name");
   const std::string name = named ? named->text().value_or("") : "";
   const std::vector<std::string> known = trainer_names();
   const bool known_name = std::find(known.begin(), known.end(), name) != known.end();
@@ -258,6 +262,7 @@ TrainerReading read_trainer(const Place& trainer, const DeclaredSpace& declared,
   for (const Point& point : covering_sample(out.space)) sampler.look_at(point);
   sampler.report(problems);
   out.epochs = sampler.epochs();
+  out.validates = sampler.validates();
   return out;
 }
 

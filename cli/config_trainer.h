@@ -16,12 +16,13 @@ namespace brood {
 struct TrainerReading {
   SearchSpace space;          // with the trainer's say in what is active
   std::optional<int> epochs;  // the most that any point of the sample trains
+  bool validates = true;      // the built-in trainer: all points have a validation part
 };
 
 // space_good: the space had no problems; otherwise what follows from its absent fields is not
 // complained about again.
-TrainerReading read_trainer(const Place& trainer, const DeclaredSpace& declared, bool space_good,
-                            std::vector<Problem>& problems);
+TrainerReading read_trainer(const JsonPlace& trainer, const DeclaredSpace& declared,
+                            bool space_good, std::vector<Problem>& problems);
 
 // Points that together show what a space can do: all of a small one; else each value of each
 // countable field (of many values, some), the ends of the others, and some tens of random points.
