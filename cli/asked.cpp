@@ -73,6 +73,12 @@ bool alive(Reader& reader, const ExperimentRecord& experiment) {
   return writer->starts_with("process " + std::to_string(sessions.back().session.pid) + " ");
 }
 
+std::string resume_command(Reader& reader, const ExperimentRecord& experiment) {
+  const std::vector<SessionRecord> sessions = reader.sessions(experiment);
+  const std::string config = sessions.empty() ? "" : sessions.back().session.config_file;
+  return "`brood resume " + (config.empty() ? "CONFIG" : printable(config)) + "`";
+}
+
 std::int64_t now_us() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::microseconds>(now).count();

@@ -24,6 +24,9 @@ Where resolved(const Where& where);
 // Is a process running this experiment now? Told by the lock, so also after a kill -9.
 bool alive(Reader& reader, const ExperimentRecord& experiment);
 
+// The command that continues it: brood resume CONFIG.
+std::string resume_command(Reader& reader, const ExperimentRecord& experiment);
+
 std::int64_t now_us();
 std::string time_text(std::int64_t us);                           // 2026-03-04 05:06:07, local
 std::string span_text(std::int64_t from_us, std::int64_t to_us);  // 1m 20s

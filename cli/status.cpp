@@ -18,6 +18,7 @@ struct Snapshot {
   Where where;
   ExperimentRecord experiment;
   bool alive = false;
+  std::string resume;  // the command
   StateCounts counts;
   std::optional<SessionRecord> session;  // the last one
   Usage usage;
@@ -34,6 +35,7 @@ Snapshot look(const Where& asked_where) {
   Reader& reader = asked.reader;
   now.experiment = std::move(asked.experiment);
   now.alive = alive(reader, now.experiment);
+  now.resume = resume_command(reader, now.experiment);
   now.counts = reader.counts(now.experiment);
   const std::vector<SessionRecord> sessions = reader.sessions(now.experiment);
   if (!sessions.empty()) now.session = sessions.back();
@@ -52,7 +54,7 @@ std::string state_text(const Snapshot& now) {
   const ExperimentRecord& experiment = now.experiment;
   std::string out = experiment.state;
   if (experiment.state == "running" && !now.alive)
-    out = "interrupted (no process runs it; continue with `brood resume`)";
+    out = "interrupted (no process runs it; continue with " + now.resume + ")";
   if (!experiment.why.empty()) out += ": " + printable(experiment.why);
   return out;
 }

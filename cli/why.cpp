@@ -42,8 +42,8 @@ void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
   const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
   const bool trained = !trial.reports.empty() && trial.reports.back().epoch == trial.last_epoch;
   if (!alive(asked.reader, asked.experiment)) {
-    out.push_back(name + " waits because no process runs the experiment: continue it with `brood " +
-                  "resume`.");
+    out.push_back(name + " waits because no process runs the experiment: continue it with " +
+                  resume_command(asked.reader, asked.experiment) + ".");
   } else if (trained) {
     out.push_back(name + " is trained; it waits for trials before it to reach the same epoch, " +
                   "because a verdict on it has to see them.");
@@ -62,8 +62,9 @@ void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
 void why_running(Asked& asked, const Trial& trial, Sentences& out) {
   const std::string name = "Trial " + std::to_string(trial.id);
   if (!alive(asked.reader, asked.experiment)) {
-    out.push_back(name + " was running when its run ended without saying so; `brood resume` runs " +
-                  "it again from its last checkpoint.");
+    out.push_back(name + " was running when its run ended without saying so; " +
+                  resume_command(asked.reader, asked.experiment) +
+                  " runs it again from its last checkpoint.");
   } else {
     const int reached = trial.reports.empty() ? 0 : trial.reports.back().epoch;
     out.push_back(name + " is running; it has reported epoch " + std::to_string(reached) + " of " +
@@ -182,7 +183,7 @@ std::vector<std::string> why_experiment(Asked& asked) {
   Sentences out;
   if (experiment.state == "running" && !lives) {
     out.push_back(name + " stands still: its last process ended without saying so (killed, or a " +
-                  "power cut). Continue it with `brood resume`.");
+                  "power cut). Continue it with " + resume_command(asked.reader, experiment) + ".");
   } else if (experiment.state == "running") {
     const auto running = asked.reader.running(experiment);
     out.push_back(name + " is running, with " +
@@ -198,7 +199,8 @@ std::vector<std::string> why_experiment(Asked& asked) {
     out.push_back(name + " is " + experiment.state +
                   (experiment.why.empty() ? std::string(": it came to its end.")
                                           : ": " + printable(experiment.why) + "."));
-    if (experiment.state == "interrupted") out.push_back("Continue it with `brood resume`.");
+    if (experiment.state == "interrupted")
+      out.push_back("Continue it with " + resume_command(asked.reader, experiment) + ".");
   }
   const StateCounts counts = asked.reader.counts(experiment);
   if (counts.failed > 0) {

@@ -112,9 +112,17 @@ CREATE TABLE checkpoint(
   PRIMARY KEY(trial, epoch)) STRICT, WITHOUT ROWID;
 )"};
 
-bool readable_folder_is_writable(const std::string& path) {
+bool can_write(const std::string& path) {
   const fs::path folder = fs::path(path).parent_path();
-  return access(folder.empty() ? "." : folder.c_str(), W_OK) == 0;
+  return access(path.c_str(), W_OK) == 0 &&
+         access(folder.empty() ? "." : folder.c_str(), W_OK) == 0;
+}
+
+// Does a write-ahead log hold what the file itself may not yet?
+bool has_log(const std::string& path) {
+  std::error_code missing;
+  const auto bytes = fs::file_size(path + "-wal", missing);
+  return !missing && bytes > 0;
 }
 
 void require_place(const std::string& path) {
@@ -158,8 +166,8 @@ void require_tables(Connection& db) {
 void require_whole(Connection& db) {
   const auto bytes = static_cast<std::int64_t>(fs::file_size(db.path()));
   const std::int64_t expected = db.whole("PRAGMA page_size") * db.whole("PRAGMA page_count");
-  const bool has_wal = fs::exists(db.path() + "-wal");  // then pages may lie there still
-  if (!has_wal && bytes < expected)
+  // With a log beside it pages may lie there still.
+  if (!has_log(db.path()) && bytes < expected)
     throw UserError(db.path() + ": is truncated (" + std::to_string(bytes) + " of " +
                     std::to_string(expected) + " bytes): restore a copy, or name another file");
 }
@@ -182,7 +190,8 @@ void require_ours(const std::string& path, bool may_be_missing) {
   }
   if (fs::is_regular_file(path, ignored) && fs::file_size(path) == 0 && may_be_missing) return;
   require_sqlite_file(path);
-  Connection db = open_for_reading(path);
+  // Only the header and the catalogue are read: a stranger's file must stay as it is.
+  Connection db(path, has_log(path) ? Access::read : Access::read_immutable);
   require_tables(db);
   require_whole(db);
 }
@@ -207,18 +216,13 @@ Connection open_for_writing(const std::string& path, bool power_safe) {
 }
 
 Connection open_for_reading(const std::string& path) {
-  const bool wal = fs::exists(path + "-wal");
-  if (!wal && !readable_folder_is_writable(path)) return {path, Access::read_immutable};
-  try {
-    Connection db(path, Access::read);
-    db.whole("SELECT count(*) FROM sqlite_schema");  // opens it for real
+  if (can_write(path)) {
+    // Not Access::read, which could not remove its -wal and -shm files again.
+    Connection db(path, Access::write);
+    db.run("PRAGMA query_only=ON");
     return db;
-  } catch (const sqlite::Error& error) {
-    const bool medium = error.failure() == sqlite::Failure::cannot_open ||
-                        error.failure() == sqlite::Failure::read_only;
-    if (!medium || wal) throw;
-    return {path, Access::read_immutable};
   }
+  return {path, has_log(path) ? Access::read : Access::read_immutable};
 }
 
 }  // namespace brood

@@ -39,7 +39,7 @@ class Error : public UserError {
 enum class Access : std::uint8_t {
   create,          // read and write; the file is made when it is missing
   write,           // read and write an existing file
-  read,            // reads what a writer commits meanwhile; may leave -shm and -wal beside the file
+  read,            // reads what a writer commits meanwhile; may leave -shm and -wal beside it
   read_immutable,  // nobody writes it: works on a read-only medium, touches nothing
 };
 

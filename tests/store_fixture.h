@@ -66,7 +66,18 @@ inline ExperimentSpec small_spec(const std::string& name = "small") {
   return spec;
 }
 
-inline Session small_session() { return {"here", 4711, 1'000'000, 2, "local", "0.1"}; }
+inline Session small_session() {
+  Session session;
+  session.host = "here";
+  session.pid = 4711;
+  session.started_us = 1'000'000;
+  session.executors = 2;
+  session.launcher = "local";
+  session.config_file = "/there/small.json";
+  session.version = "0.1";
+  session.expected = 8;
+  return session;
+}
 
 inline Trial small_trial(TrialId id) {
   Trial trial;
