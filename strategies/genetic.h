@@ -14,6 +14,6 @@ std::vector<Setting> genetic_settings();
 std::unique_ptr<Strategy> make_genetic(const ExperimentSpec& spec);
 
 // What only the settings together, or with the space, can get wrong. They have passed the table.
-std::vector<Problem> check_genetic(const std::string& settings, const SearchSpace& space);
+std::vector<Problem> check_genetic(const std::string& json, const SearchSpace& space);
 
 }  // namespace brood

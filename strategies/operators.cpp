@@ -32,7 +32,7 @@ Value neighbour(const Field& field, const Value& value, bool up) {
 Value mutate_number(const Field& field, const Value& value, double sigma, Rng& rng) {
   const double here = field.encode(value);
   const double step = sigma * rng.normal();
-  const Value moved = field.decode(reflect(here + step));
+  Value moved = field.decode(reflect(here + step));
   if (moved != value) return moved;
   if (field.cardinality()) return neighbour(field, value, step > 0);
   return field.decode(rng.uniform());  // the step was lost in rounding
