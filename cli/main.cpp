@@ -143,7 +143,13 @@ std::vector<Command> trial_commands() {
        "Why a trial waits, stopped or failed; without a number: why the run stands.",
        {positional("trial", "its number", false), kWhere, kDatabase, kExperiment},
        [](const Arguments& a) {
-         return why_command({where(a), a.whole("trial", 0)}, std::cout);
+         Where place = where(a);
+         // The one argument may as well be the database.
+         const std::string word = a.text("trial");
+         const bool number = word.find_first_not_of("0123456789") == std::string::npos;
+         if (!number && place.database.empty()) place.database = word;
+         if (!number && place.database == word) return why_command({place, {}}, std::cout);
+         return why_command({place, a.whole("trial", 0)}, std::cout);
        }},
       {"replay",
        "Trains a trial again and compares its metrics bit for bit.",

@@ -32,7 +32,11 @@ std::string short_number(double value) {
 std::string trial_line(const ExperimentSpec& spec, const Trial& trial) {
   std::string line = "trial " + std::to_string(trial.id) + " " + std::string(to_text(trial.state));
   if (trial.objective) line += "  " + spec.objective.metric + " " + short_number(*trial.objective);
-  line += "  " + to_text(trial.params);
+  line += " ";
+  for (const auto& [name, value] : trial.params.entries()) {
+    const auto* real = std::get_if<double>(&value);
+    line += " " + name + "=" + (real != nullptr ? short_number(*real) : to_text(value));
+  }
   if (!trial.why.empty()) line += "  (" + trial.why.substr(0, trial.why.find('\n')) + ")";
   return line;
 }

@@ -21,8 +21,8 @@ std::string differences(const Report& known, const Report& again) {
   for (const Metric& metric : known.metrics) {
     if (!metric.exact) continue;
     const Metric* now = again.find(metric.name);
-    if (now != nullptr && (now->value == metric.value ||
-                           (std::isnan(now->value) && std::isnan(metric.value))))
+    if (now != nullptr &&
+        (now->value == metric.value || (std::isnan(now->value) && std::isnan(metric.value))))
       continue;
     text += "  " + metric.name + " was " + to_text(Value{metric.value}) + ", is " +
             (now == nullptr ? std::string("missing") : to_text(Value{now->value}));
@@ -65,7 +65,7 @@ int train_again(Trainer& trainer, const Trial& trial, const std::string& log, st
 }  // namespace
 
 int replay_command(const ReplayOptions& options, std::ostream& out) {
-  Asked asked(options.where);
+  Asked asked = ask(options.where);
   Trial trial = asked.reader.trial(asked.experiment, options.trial);
   if (trial.same_as) {
     out << "trial " << trial.id << " is a duplicate of trial " << *trial.same_as << "\n";
@@ -76,7 +76,8 @@ int replay_command(const ReplayOptions& options, std::ostream& out) {
     return 1;
   }
   const auto sessions = asked.reader.sessions(asked.experiment);
-  const std::string origin = sessions.empty() ? asked.reader.path() : sessions.back().session.config_file;
+  const std::string origin =
+      sessions.empty() ? asked.reader.path() : sessions.back().session.config_file;
   const ExperimentSpec spec = read_config_text(asked.experiment.config, origin);
   const std::string base = std::filesystem::path(origin).parent_path().string();
   const auto trainer = make_trainer(trainer_setup(spec, base, asked.experiment.numeric_class));

@@ -19,6 +19,7 @@
 #include "engine/local.h"
 #include "engine/mpi.h"
 #include "engine/node.h"
+#include "engine/units.h"
 #include "store/query.h"
 #include "store/sqlite_store.h"
 #include "strategies/strategies.h"
@@ -95,12 +96,13 @@ void resolve_memory(ExperimentSpec& spec, const std::optional<ExperimentRecord>&
     const Json known = parse_json(record->config);
     const auto resources = known.find("resources");
     if (resources != known.end() && resources->contains("memory_per_trial") &&
-        (*resources)["memory_per_trial"].is_number_unsigned())
-      bytes = (*resources)["memory_per_trial"].get<std::uint64_t>();
+        (*resources)["memory_per_trial"].is_string())
+      bytes = parse_size((*resources)["memory_per_trial"].get<std::string>());
   }
+  bytes = bytes >> 20 << 20;
   spec.resources.memory_per_trial = bytes;
   Json config = parse_json(spec.config);
-  config["resources"]["memory_per_trial"] = bytes;
+  config["resources"]["memory_per_trial"] = std::to_string(bytes >> 20) + "MiB";
   spec.config = config.dump();
 }
 
@@ -109,8 +111,8 @@ void require_same(const ExperimentSpec& spec, const ExperimentRecord& record) {
   for (const ConfigChange& change : compare_configs(record.config, spec.config))
     if (!change.allowed) refused += "\n  " + to_text(change);
   if (!refused.empty())
-    throw UserError(spec.file + ": experiment \"" + spec.name + "\" is in " +
-                    spec.output.database + " already, with another config:" + refused +
+    throw UserError(spec.file + ": experiment \"" + spec.name + "\" is in " + spec.output.database +
+                    " already, with another config:" + refused +
                     "\nGive this one a name of its own (experiment/name), or undo the change");
 }
 
@@ -128,16 +130,22 @@ Session session_of(const ExperimentSpec& spec, int executors, const char* launch
   return session;
 }
 
+// As people would type it from here.
+std::string near(const std::string& path) {
+  const std::string relative = fs::proximate(path).string();
+  return relative.starts_with("..") ? path : relative;
+}
+
 void say_what_comes(const ExperimentSpec& spec, int executors, bool known) {
   std::printf("%s \"%s\": %s search, seed %llu, %d executor%s, database %s\n",
               known ? "Going on with" : "Starting", spec.name.c_str(), spec.search.name.c_str(),
               static_cast<unsigned long long>(spec.seed), executors, executors == 1 ? "" : "s",
-              fs::proximate(spec.output.database).c_str());
+              near(spec.output.database).c_str());
   std::fflush(stdout);
 }
 
 int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const RunOptions& options) {
-  const std::string config = fs::proximate(spec.file).string();
+  const std::string config = near(spec.file);
   if (ending.state == "interrupted") {
     std::printf("Interrupted: %s. Nothing is lost; go on with: brood resume %s\n",
                 ending.why.c_str(), config.c_str());
@@ -160,18 +168,18 @@ int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const Run
 
 int run_command(const RunOptions& options) {
   const bool cluster = launched_under_mpi() && mpi_size() > 1;
-  if (cluster && mpi_rank() > 0) return serve_rank({describe_node(), {}});
+  if (cluster && mpi_rank() > 0) return serve_rank({describe_node(numeric_classes()), {}});
 
   ExperimentSpec spec = load(options);
   const auto record = record_of(spec.output.database, spec.name);
   if (options.resume && !record)
     throw UserError(spec.output.database + ": there is no experiment \"" + spec.name +
                     "\" to resume; start it with `brood run`");
-  const NodeHello self = describe_node();
+  const NodeHello self = describe_node(numeric_classes());
   ControllerOptions controls;
   controls.nodes = cluster ? mpi_size() - 1 : 1;
-  controls.workers_per_node = options.executors.value_or(
-      spec.resources.executors.value_or(cluster ? 1 : self.cores));
+  controls.workers_per_node =
+      options.executors.value_or(spec.resources.executors.value_or(cluster ? 1 : self.cores));
   controls.lease = cluster ? Millis{10000} : Millis{0};
   const int executors = controls.nodes * controls.workers_per_node;
   resolve_memory(spec, record, self.bytes,
@@ -179,6 +187,8 @@ int run_command(const RunOptions& options) {
   if (record) require_same(spec, *record);
   controls.session = session_of(spec, executors, cluster ? "mpi" : "local");
   controls.base_dir = fs::absolute(spec.file).parent_path().lexically_normal().string();
+  // Only the built-in trainer's bits depend on what the machine can compute.
+  controls.numeric_class = spec.trainer_name == "cnn" ? "" : "any";
   controls.files_dir = spec.output.database + ".files/" + spec.name;
 
   const auto strategy = make_strategy(spec);

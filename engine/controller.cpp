@@ -139,7 +139,9 @@ void Controller::start_nodes() {
       if (!node.gone && common.empty()) common = node.hello.numeric_classes;
     for (const auto& [number, node] : nodes)
       if (!node.gone) std::erase_if(common, [&](const auto& c) { return !offers(node, c); });
-    numeric_class_ = common.empty() ? "any" : common.front();
+    numeric_class_ = !options_.numeric_class.empty() ? options_.numeric_class
+                     : common.empty()                ? "any"
+                                                     : common.front();
     store_.set_numeric_class(numeric_class_);
   }
   for (auto& [number, node] : nodes) {

@@ -40,6 +40,7 @@ struct ControllerOptions {
   int workers_per_node = 1;
   Millis lease{0};          // 0: the only node lives in this process
   Millis node_wait{60000};  // how long to wait for all nodes before going on without some
+  std::string numeric_class;  // of a trainer that computes elsewhere; empty: the nodes' best
   std::string files_dir;    // absolute: logs and checkpoints of this experiment
   std::string base_dir;     // absolute: the config file's folder
   int verify_every = 64;    // on resume, every n-th stored proposal is made again and compared

@@ -3,3 +3,5 @@ target_link_libraries(brood_simulation PUBLIC brood_engine brood_strategies broo
 brood_test(simulation_test LIBS brood_simulation LABELS engine)
 brood_test(message_test LIBS brood_engine LABELS engine)
 brood_test(verdicts_test LIBS brood_engine LABELS engine)
+brood_test(end_to_end_test LIBS brood_engine brood_store LABELS processes)
+add_dependencies(end_to_end_test brood)

@@ -20,6 +20,8 @@ namespace {
 
 std::vector<std::string> trainer_names() { return {"cnn", "command", "synthetic"}; }
 
+std::vector<std::string> numeric_classes() { return cnn_numeric_classes(); }
+
 std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup) {
   std::unique_ptr<Trainer> trainer;
   if (setup.name == "cnn") trainer = make_cnn(setup);

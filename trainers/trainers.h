@@ -13,6 +13,9 @@ namespace brood {
 
 std::vector<std::string> trainer_names();
 
+// The numeric classes of the built-in trainer that this machine can run, best first.
+std::vector<std::string> numeric_classes();
+
 // Throws UserError for an unknown name, a data set that is missing, a block that is no JSON.
 std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup);
 

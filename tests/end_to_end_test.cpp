@@ -1,0 +1,288 @@
+// The program as people run it: real processes, real signals, real SQLite. The synthetic trainer
+// keeps it short. Everything of a run that must not depend on executors, launchers and crashes is
+// compared as text.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/rng.h"
+#include "store/sqlite.h"
+
+namespace brood {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class EndToEnd : public testing::Test {
+ protected:
+  EndToEnd() {
+    static int number = 0;
+    folder_ = fs::temp_directory_path() /
+              ("brood-e2e-" + std::to_string(getpid()) + "-" + std::to_string(number++));
+    fs::create_directories(folder_);
+    const char* binary = std::getenv("BROOD_BINARY");
+    binary_ = binary != nullptr ? binary : "./brood";
+  }
+  ~EndToEnd() override {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name)) << text;
+  }
+
+  struct Result {
+    int status = 0;
+    std::string output;  // standard output and error together
+  };
+
+  // Runs a shell command in the folder, with $BROOD the program.
+  Result shell(const std::string& command) const {
+    const std::string all = "cd '" + folder_.string() + "' && BROOD='" + binary_ + "' && (" +
+                            command + ") > output.txt 2>&1";
+    const int status = std::system(all.c_str());
+    std::ifstream file(path("output.txt"));
+    std::stringstream text;
+    text << file.rdbuf();
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text.str()};
+  }
+
+  // Parameters, states, verdicts, lineage and exact metrics, with every bit.
+  static std::string table(const std::string& database) {
+    sqlite::Connection db(database, sqlite::Access::read);
+    std::string text;
+    for (const char* query :
+         {"SELECT t.number, t.state, t.cause, t.judged_epoch, t.objective, t.same_as, t.lineage, "
+          "t.seed, p.* FROM trial t JOIN point_1 p ON p.trial = t.id WHERE t.state != 'surplus' "
+          "ORDER BY t.number",
+          "SELECT t.number, r.epoch, r.m0, r.m1 FROM report r JOIN trial t ON t.id = r.trial "
+          "WHERE r.epoch <= t.judged_epoch AND t.state != 'surplus' ORDER BY 1, 2",
+          "SELECT g.trial, g.epoch, g.score, g.verdict, g.horizon FROM rung g JOIN trial t ON "
+          "t.number = g.trial WHERE t.state != 'surplus' ORDER BY 1, 2"}) {
+      sqlite::Statement rows(db, query);
+      while (rows.step()) {
+        for (int c = 0; c < rows.columns(); ++c) {
+          char number[40];
+          std::snprintf(number, sizeof number, "%a", rows.real(c));
+          text += (rows.type(c) == sqlite::CellType::real ? std::string(number)
+                                                          : std::string(rows.text(c))) +
+                  " ";
+        }
+        text += "\n";
+      }
+    }
+    return text;
+  }
+
+  static std::string config(const std::string& search, const std::string& stopper,
+                            int epoch_ms = 0) {
+    std::string text = R"({"version": 1, "experiment": {"name": "e2e", "seed": 5},
+      "objective": {"metric": "value", "goal": "minimize"},
+      "output": {"database": "e2e.db"},
+      "trainer": {"name": "synthetic", "epochs": 5, "epoch_ms": )" +
+                       std::to_string(epoch_ms) + R"(, "noise": 0.5, "fail": [
+        {"how": "nan", "epoch": 3, "trials": [4]},
+        {"how": "segfault", "epoch": 2, "trials": [6]},
+        {"how": "segfault", "epoch": 4, "trials": [8], "attempts": 1},
+        {"how": "throw", "epoch": 2, "trials": [9]}]},)";
+    text += R"("search_space": {
+        "kind": {"type": "categorical", "values": ["flat", "steep", "bent"]},
+        "depth": {"type": "int", "min": 1, "max": 3, "when": {"kind": ["steep", "bent"]}},
+        "x": )" +
+            std::string(search == "grid" ? "[0.1, 0.2, 0.5, 1.0]"
+                                         : R"({"type": "float", "min": 0.001, "max": 1.0,
+                                              "distribution": "log_uniform"})") +
+            "},";
+    if (!stopper.empty())
+      text += R"("early_stopping": {"algorithm": ")" + stopper +
+              R"(", "settings": {"min_epochs": 1, "verdict_lag": 3}},)";
+    if (search == "random") text += R"("budget": {"max_trials": 28},)";
+    text +=
+        R"("search": {"algorithm": ")" + search + "\"" +
+        (search == "genetic" ? R"(, "settings": {"population_size": 7, "generations": 4})" : "") +
+        "}}";
+    return text;
+  }
+
+  fs::path folder_;
+  std::string binary_;
+};
+
+std::string mpirun(int ranks) {
+  return "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --enable-recovery "
+         "--bind-to none --oversubscribe --mca pml ob1 --mca btl self,vader -n " +
+         std::to_string(ranks) + " ";
+}
+
+struct Identity : EndToEnd, testing::WithParamInterface<std::pair<std::string, std::string>> {};
+
+INSTANTIATE_TEST_SUITE_P(Searches, Identity,
+                         testing::Values(std::pair{"grid", ""}, std::pair{"grid", "median"},
+                                         std::pair{"random", ""}, std::pair{"random", "asha"},
+                                         std::pair{"genetic", ""}, std::pair{"genetic", "median"},
+                                         std::pair{"genetic", "asha"}),
+                         [](const auto& made) {
+                           return std::string(made.param.first) +
+                                  (made.param.second[0] != '\0' ? "_" : "") + made.param.second;
+                         });
+
+TEST_P(Identity, OneTwoAndSevenExecutorsAndMpiGiveTheSameTable) {
+  write("e2e.json", config(GetParam().first, GetParam().second, 2));
+  ASSERT_EQ(shell("$BROOD run e2e.json -j 1").status, 0) << shell("cat output.txt").output;
+  const std::string expected = table(path("e2e.db"));
+  ASSERT_THAT(expected, HasSubstr("completed"));
+  std::vector<std::string> ways = {"$BROOD run e2e.json -j 2", "$BROOD run e2e.json -j 7"};
+  if (std::system("command -v mpirun > /dev/null") == 0)
+    ways.push_back(mpirun(3) + "$BROOD run e2e.json");
+  else
+    GTEST_LOG_(INFO) << "mpirun is not installed: only local runs are compared";
+  for (const std::string& way : ways) {
+    shell("rm -rf e2e.db*");
+    const Result result = shell(way);
+    ASSERT_EQ(result.status, 0) << way << "\n" << result.output;
+    EXPECT_EQ(table(path("e2e.db")), expected) << way;
+  }
+}
+
+TEST_F(EndToEnd, SevenExecutorsSpeculateAndDropEpochs) {
+  write("e2e.json", config("random", "asha", 10));
+  ASSERT_EQ(shell("$BROOD run e2e.json -j 7 --set early_stopping.settings.verdict_lag=1").status,
+            0);
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_GT(db.whole("SELECT count(*) FROM trial WHERE state = 'stopped'"), 3);
+  EXPECT_GT(db.whole("SELECT count(*) FROM report r JOIN trial t ON t.id = r.trial "
+                     "WHERE r.epoch > t.judged_epoch AND t.state = 'stopped'"),
+            0);
+}
+
+TEST_F(EndToEnd, KilledAtAnyMomentItGoesOnToTheSameTable) {
+  write("e2e.json", config("genetic", "asha", 8));
+  ASSERT_EQ(shell("$BROOD run e2e.json -j 3").status, 0);
+  const std::string expected = table(path("e2e.db"));
+  Rng rng(1, 0, Purpose::simulate);
+  shell("rm -rf e2e.db*");
+  int killed = 0;
+  for (int i = 0; i < 12; ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      fs::current_path(folder_);
+      execl(binary_.c_str(), "brood", "run", "e2e.json", "-q", "-j",
+            std::to_string(1 + i % 4).c_str(), nullptr);
+      _exit(127);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(30 + rng.below(150)));
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    killed += WIFSIGNALED(status);
+  }
+  EXPECT_GT(killed, 3);
+  const Result last = shell("$BROOD resume e2e.json");
+  EXPECT_EQ(last.status, 0) << last.output;
+  EXPECT_EQ(table(path("e2e.db")), expected);
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_EQ(db.text("PRAGMA integrity_check"), "ok");
+}
+
+TEST_F(EndToEnd, CtrlCDrainsAndSaysHowToGoOn) {
+  write("e2e.json", config("random", "", 50));
+  const Result result = shell("timeout -s INT 0.6 $BROOD run e2e.json -j 2; true");
+  EXPECT_THAT(result.output, HasSubstr("brood resume e2e.json"));
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_EQ(db.text("SELECT state FROM experiment"), "interrupted");
+  EXPECT_EQ(db.whole("SELECT count(*) FROM trial WHERE state = 'running'"), 0);
+  EXPECT_EQ(shell("$BROOD resume e2e.json -q").status, 0);
+}
+
+TEST_F(EndToEnd, ResumesFromTheDatabaseAloneWithALargerBudget) {
+  write("e2e.json", config("random", ""));
+  ASSERT_EQ(shell("$BROOD run e2e.json -q").status, 0);
+  const Result result = shell("rm e2e.json; $BROOD resume e2e.db --set budget.max_trials=35 -j 3");
+  EXPECT_EQ(result.status, 0) << result.output;
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_EQ(db.whole("SELECT count(*) FROM trial WHERE same_as IS NULL"), 35);
+}
+
+TEST_F(EndToEnd, RefusesToGoOnWithAnotherSpaceAndShowsTheDifference) {
+  write("e2e.json", config("random", ""));
+  ASSERT_EQ(shell("$BROOD run e2e.json -q").status, 0);
+  const std::string before = table(path("e2e.db"));
+  const Result result = shell("$BROOD run e2e.json --set search_space.x.max=2");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.output, HasSubstr("/search_space/x/max"));
+  EXPECT_THAT(result.output, HasSubstr("-> 2"));
+  EXPECT_EQ(table(path("e2e.db")), before);
+}
+
+TEST_F(EndToEnd, ATrialThatNeverReportsIsEndedAfterItsTimeout) {
+  std::string text = config("random", "");
+  text.replace(text.find("\"nan\""), 5, "\"hang\"");
+  write("e2e.json", text);
+  const Result result = shell(
+      "$BROOD run e2e.json -j 2 --set budget.max_trials=10 "
+      "--set fault_tolerance.report_timeout=400ms --set fault_tolerance.max_retries_per_trial=0");
+  EXPECT_EQ(result.status, 0) << result.output;
+  const Result why = shell("$BROOD why 4 e2e.json");
+  EXPECT_THAT(why.output, HasSubstr("report_timeout"));
+}
+
+TEST_F(EndToEnd, ATrialThatAllocatesWithoutEndIsEndedAtItsLimit) {
+  std::string text = config("random", "");
+  text.replace(text.find("\"nan\""), 5, "\"allocate\"");
+  write("e2e.json", text);
+  const Result result = shell(
+      "$BROOD run e2e.json -j 2 --set budget.max_trials=10 "
+      "--set resources.memory_per_trial=200MiB --set "
+      "fault_tolerance.max_retries_per_trial=0");
+  EXPECT_EQ(result.status, 0) << result.output;
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_EQ(db.text("SELECT cause FROM trial WHERE number = 4"), "memory");
+}
+
+TEST_F(EndToEnd, TwoRunsOnOneDatabaseAreRefused) {
+  write("e2e.json", config("random", "", 100));
+  const Result result = shell(
+      "$BROOD run e2e.json -q -j 1 & sleep 0.4; $BROOD run e2e.json; echo status $?; kill -9 $!");
+  EXPECT_THAT(result.output, HasSubstr("status 2"));
+  EXPECT_THAT(result.output, HasSubstr("process"));
+}
+
+TEST_F(EndToEnd, SaysWhatIsWrongWithItsArguments) {
+  EXPECT_THAT(shell("$BROOD rum x.json").output, HasSubstr("did you mean \"run\"?"));
+  EXPECT_EQ(shell("$BROOD rum x.json").status, 2);
+  EXPECT_THAT(shell("$BROOD run").output, HasSubstr("CONFIG is missing"));
+  EXPECT_THAT(shell("$BROOD run nowhere.json").output, HasSubstr("nowhere.json"));
+  write("e2e.json", config("random", ""));
+  EXPECT_THAT(shell("$BROOD run e2e.json -j 0").output, HasSubstr("at least 1 (is \"0\")"));
+  EXPECT_THAT(shell("$BROOD run e2e.json --set resources.executors=0").output,
+              HasSubstr("/resources/executors"));
+  EXPECT_THAT(shell("$BROOD run .").output, HasSubstr("folder"));
+  EXPECT_THAT(shell("$BROOD resume e2e.json").output, HasSubstr("brood run"));
+  EXPECT_THAT(shell("$BROOD best").output, HasSubstr("experiments.db"));
+}
+
+TEST_F(EndToEnd, ReplayGivesTheRecordedBitsAndFindsAChangedTrainer) {
+  write("e2e.json", config("random", ""));
+  ASSERT_EQ(shell("$BROOD run e2e.json -q").status, 0);
+  const Result result = shell("$BROOD replay 3 e2e.json");
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("all bits the same"));
+}
+
+}  // namespace
+}  // namespace brood
