@@ -50,14 +50,14 @@ int show_command(const ShowOptions& options, std::ostream& out);
 struct LogsOptions {
   Where where;
   TrialId trial = 0;
-  std::optional<int> attempt;  // nullopt: all, in order
+  std::optional<int> attempt = std::nullopt;  // nullopt: all, in order
 };
 int logs_command(const LogsOptions& options, std::ostream& out);
 
 // `brood why [N] [DB|CONFIG] [-e NAME]`: plain sentences. Without N: about the experiment.
 struct WhyOptions {
   Where where;
-  std::optional<TrialId> trial;
+  std::optional<TrialId> trial = std::nullopt;
 };
 int why_command(const WhyOptions& options, std::ostream& out);
 
@@ -65,11 +65,11 @@ int why_command(const WhyOptions& options, std::ostream& out);
 //  [--sql SELECT] [--json|--csv]`
 struct QueryOptions {
   Where where;
-  std::string filter;                 // store/filter.h; empty: all trials
-  std::vector<std::string> columns;   // empty: trial, state, objective, epochs, all parameters
-  std::vector<std::string> sort;      // a leading '-' sorts from the largest; empty: by trial
-  std::optional<std::int64_t> limit;  // nullopt: 50 for people, else all
-  std::string sql;                    // instead of the filter: one reading statement
+  std::string filter;                // store/filter.h; empty: all trials
+  std::vector<std::string> columns;  // empty: trial, state, objective, epochs, all parameters
+  std::vector<std::string> sort;     // a leading '-' sorts from the largest; empty: by trial
+  std::optional<std::int64_t> limit = std::nullopt;  // nullopt: 50 for people, else all
+  std::string sql;                                   // instead of the filter: one reading statement
   Format format = Format::people;
 };
 int query_command(const QueryOptions& options, std::ostream& out);

@@ -22,7 +22,7 @@ std::string attempt_text(const AttemptRecord& attempt) {
   std::string out = "Attempt " + std::to_string(attempt.attempt) + " on " +
                     printable(attempt.executor) + " from epoch " +
                     std::to_string(attempt.from_epoch);
-  if (!attempt.end) return out.append(" is running.");
+  if (!attempt.end) return out.append(" has not ended.");
   out += " ended: ";
   out += attempt.end->empty() ? "cut off" : printable(*attempt.end);
   if (attempt.ended_us)
