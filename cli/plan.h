@@ -1,0 +1,53 @@
+// `brood plan x.json`: what a run will do and cost, without training anything.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "cli/plan_schedule.h"
+#include "engine/experiment.h"
+#include "engine/trainer.h"
+
+namespace brood {
+
+struct PlanOptions {
+  std::string config;
+  std::vector<std::string> overrides;  // of --set
+  std::optional<int> executors;        // instead of the config's
+  bool json = false;
+};
+
+// Returns the exit status: 0, or 1 when no point can be trained. UserError is for main() to print.
+int plan_command(const PlanOptions& options, std::ostream& out);
+
+struct PlannedTrial {
+  ParamSet params;
+  Estimate estimate;
+  std::string infeasible;  // why it will not be trained; empty: it will
+};
+
+struct RunPlan {
+  std::optional<std::int64_t> trials;  // nullopt: as many as max_wall_time allows
+  bool exact = false;                  // `points` are the trials, in order; else a sample
+  std::vector<PlannedTrial> points;
+  int executors = 1;
+  std::int64_t simulated = 0;  // trials played through
+  Schedule schedule;
+};
+
+RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors);
+
+void print_plan(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& out);
+std::string plan_json(const ExperimentSpec& spec, const RunPlan& plan);
+
+// "uniform", "32, 48, 64": what a field draws from, for tables.
+std::string kind_text(const Field& field);
+
+// 1.25e+09 as "1.25 G".
+std::string count_text(double count);
+
+}  // namespace brood
