@@ -1,0 +1,1 @@
+brood_bench(store_write LIBS brood_store)
