@@ -85,7 +85,7 @@ void add_verdicts(Asked& asked, const Trial& trial, Sentences& out) {
                        printable(experiment.objective) + " " +
                        score_text(experiment, judged.score) + ": ";
     if (standing.peers == 0)
-      text += "no trial was there to compare it with";
+      text += "it could not be compared, as a verdict sees only trials far before it (verdict_lag)";
     else
       text += std::to_string(standing.better) + " of the " + std::to_string(standing.peers) +
               " trials that it was compared with (those below number " +

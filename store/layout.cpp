@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 6> kSqlTypes = {"REAL", "INTEGER", "INTEG
 // What the views call their own; a parameter or metric of such a name gets a prefix.
 constexpr std::array<std::string_view, 18> kReserved = {
     "trial",      "state",       "objective",  "epochs",  "epoch",    "origin",
-    "parent",     "same_as",     "cause",      "why",     "attempts", "seconds",
+    "parent",     "same_as",     "cause",      "why",     "attempts", "wall_seconds",
     "best_epoch", "first_epoch", "last_epoch", "wall_us", "rowid",    "oid"};
 
 std::string lower(std::string_view text) {

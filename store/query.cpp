@@ -360,7 +360,7 @@ Usage Reader::usage(const ExperimentRecord& experiment, std::int64_t session, st
 std::vector<KnownColumn> Reader::columns(const ExperimentRecord& experiment) const {
   std::vector<KnownColumn> out;
   for (const char* name : {"trial", "objective", "epochs", "first_epoch", "last_epoch",
-                           "best_epoch", "parent", "same_as", "attempts", "seconds"})
+                           "best_epoch", "parent", "same_as", "attempts", "wall_seconds"})
     out.push_back({name, name, Kind::number});
   for (const char* name : {"state", "origin", "cause", "why"})
     out.push_back({name, name, Kind::label});

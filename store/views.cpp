@@ -35,7 +35,7 @@ std::string trials_view(const Layout& layout) {
       "t.best_epoch AS best_epoch, t.parent AS parent, t.same_as AS same_as, t.cause AS cause, "
       "t.why AS why, (SELECT count(*) FROM attempt a WHERE a.trial = t.id) AS attempts, "
       "(SELECT sum(a.ended_us - a.started_us) / 1e6 FROM attempt a WHERE a.trial = t.id) "
-      "AS seconds FROM trial t JOIN " +
+      "AS wall_seconds FROM trial t JOIN " +
       point_table(layout.experiment) + " p ON p.trial = t.id LEFT JOIN result r ON r.trial = (" +
       std::to_string(row_id(layout.experiment, 0)) +
       " | ifnull(t.same_as, t.number)) WHERE t.experiment = " + experiment;
