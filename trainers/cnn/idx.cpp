@@ -100,7 +100,8 @@ IdxArray open_idx(const std::string& path, int dimensions, bool only_sizes) {
     const int got = gzread(file.get(), to, static_cast<unsigned>(n));
     int code = Z_OK;
     const char* const why = gzerror(file.get(), &code);
-    if (got < 0 || (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR))
+    if (code == Z_BUF_ERROR) broken(path, "is cut short inside its compressed data");
+    if (got < 0 || (code != Z_OK && code != Z_STREAM_END))
       broken(path, std::string("its compressed data is damaged (") + why + ")");
     return static_cast<std::size_t>(got);
   };

@@ -49,6 +49,15 @@ void scatter(const Parameter& parameter, const std::vector<float>& values, float
     data[stored_index(parameter, static_cast<std::int64_t>(i))] = values[i];
 }
 
+// A uniform draw from -b to b has the variance b^2 / 3. Before the softmax no ReLU halves what
+// comes through, so half of He's variance does.
+double bound_of(const Parameter& parameter) {
+  const double variance = parameter.start == Parameter::Start::he       ? 2.0
+                          : parameter.start == Parameter::Start::linear ? 1.0
+                                                                        : 1.0 / 3.0;
+  return std::sqrt(3.0 * variance / static_cast<double>(parameter.fan_in));
+}
+
 std::string text(const std::vector<std::int64_t>& shape) {
   std::string out;
   for (const std::int64_t side : shape) out += (out.empty() ? "" : "x") + std::to_string(side);
@@ -115,8 +124,6 @@ void Network::bind() {
   logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
 }
 
-// He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015, in its uniform form: variance
-// 2 / inputs, or 1 / inputs before the softmax, where no ReLU halves it.
 void Network::initialise(std::uint64_t seed) {
   const Rng all(seed, 0, Purpose::init);
   std::uint32_t part = 0;
@@ -125,8 +132,7 @@ void Network::initialise(std::uint64_t seed) {
     std::vector<float> values(static_cast<std::size_t>(count(parameter)));
     if (slot.prefix.empty()) {
       Rng rng = all.split(part++);
-      const bool he = parameter.start == Parameter::Start::he;
-      const double bound = std::sqrt((he ? 6.0 : 3.0) / static_cast<double>(parameter.inputs));
+      const double bound = bound_of(parameter);
       for (float& value : values) {
         if (parameter.start == Parameter::Start::one)
           value = 1.0F;

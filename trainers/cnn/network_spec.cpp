@@ -254,6 +254,8 @@ NetworkSpec parse_network(const std::string& resolved_trainer_json,
   spec.evaluate_test = reader.flag("evaluate_test", false);
   if (spec.limit_test > 0 && !spec.evaluate_test)
     reader.problem("limit_test", "has no effect without \"evaluate_test\": true; remove it");
+  if (reader.word("initialization", "he", {"he", "pytorch"}) == "pytorch")
+    spec.initialization = Initialization::pytorch;
   if (const Json* found =
           reader.require("optimizer", "{\"name\": \"adam\", \"learning_rate\": 0.001}"))
     spec.optimizer = read_optimizer(*found, "/optimizer", problems);

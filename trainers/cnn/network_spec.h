@@ -11,6 +11,7 @@
 //   conv: stride 1, padding same (as much on both sides, an odd rest below and right: TensorFlow)
 //   pools: stride as size, padding valid
 //   activation none
+//   initialization he
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,10 @@ struct DatasetSpec {
   SyntheticSpec synthetic;
   friend bool operator==(const DatasetSpec&, const DatasetSpec&) = default;
 };
+
+// he: uniform with variance 2 / inputs, biases zero (He and others, "Delving deep into rectifiers",
+// ICCV 2015). pytorch: uniform with variance 1 / (3 inputs), biases too, as PyTorch's layers start.
+enum class Initialization : std::uint8_t { he, pytorch };
 
 struct OptimizerSpec {
   enum class Kind : std::uint8_t { sgd, adam, adamw };
@@ -82,6 +87,7 @@ struct NetworkSpec {
   int batch_size = 64;
   std::int64_t limit_train = 0, limit_test = 0;  // 0: all. Before the split, by the same draw
   bool evaluate_test = false;
+  Initialization initialization = Initialization::he;
   OptimizerSpec optimizer;
   ScheduleSpec schedule;
   std::vector<LayerSpec> layers;  // without the last dense layer, which follows the classes

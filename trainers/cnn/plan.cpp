@@ -25,7 +25,7 @@ std::string text(const Shape& shape) {
 
 class Builder {
  public:
-  explicit Builder(Plan& plan) : plan_(plan) {}
+  Builder(Plan& plan, bool he) : plan_(plan), he_(he) {}
 
   void layer(const LayerSpec& layer, int index) {
     prefix_ = "layers." + std::to_string(index) + ".";
@@ -82,14 +82,19 @@ class Builder {
   }
 
   int parameter(const std::string& name, std::vector<std::int64_t> dimensions,
-                Parameter::Start start) {
+                Parameter::Start start, bool normalised = false) {
     Parameter out;
     out.name = prefix_ + name;
     out.weight = dimensions.size() > 1;
     out.columns = static_cast<int>(dimensions.back());
     for (std::size_t i = 0; i + 1 < dimensions.size(); ++i) out.inputs *= dimensions[i];
     out.shape = std::move(dimensions);
-    out.start = start;
+    // A bias follows its weight; the other vectors are not drawn.
+    if (out.weight)
+      out.fan_in = out.inputs;
+    else if (!normalised)
+      out.fan_in = plan_.parameters.back().fan_in;
+    out.start = he_ || normalised ? start : Parameter::Start::bound;
     plan_.parameter_count += out.inputs * out.columns;
     plan_.parameters.push_back(std::move(out));
     return static_cast<int>(plan_.parameters.size()) - 1;
@@ -134,8 +139,8 @@ class Builder {
     const std::int64_t channels = shape().channels;
     Step& step = add(layer, Step::Op::batch_norm, shape());
     step.relu = relu;
-    step.weight = parameter("batch_norm.scale", {channels}, Parameter::Start::one);
-    step.bias = parameter("batch_norm.shift", {channels}, Parameter::Start::zero);
+    step.weight = parameter("batch_norm.scale", {channels}, Parameter::Start::one, true);
+    step.bias = parameter("batch_norm.shift", {channels}, Parameter::Start::zero, true);
     step.state = static_cast<int>(plan_.states.size());
     for (const char* name : {"batch_norm.mean", "batch_norm.variance"}) {
       Parameter state;
@@ -172,6 +177,7 @@ class Builder {
   }
 
   Plan& plan_;
+  const bool he_;
   std::string prefix_;
   std::uint32_t streams_ = 0;
 };
@@ -188,7 +194,7 @@ Plan make_plan(const NetworkSpec& spec, const DataShape& data) {
   plan.data = data;
   plan.batch_size = static_cast<int>(std::clamp<std::int64_t>(data.train, 1, spec.batch_size));
   plan.tensors.push_back({data.height, data.width, data.channels});
-  Builder builder(plan);
+  Builder builder(plan, spec.initialization == Initialization::he);
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     builder.layer(spec.layers[i], static_cast<int>(i));
     if (!plan.infeasible.empty()) return plan;

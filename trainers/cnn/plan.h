@@ -28,12 +28,14 @@ struct Shape {
 // A trained array. A weight is a matrix of `inputs` rows in the order (kernel row, kernel column,
 // channel), or (row, column, channel) of the image for a dense layer, by `columns` outputs.
 struct Parameter {
-  enum class Start : std::uint8_t { zero, one, he, linear };  // linear: no ReLU follows
+  // he: a ReLU follows; linear: none does; bound: as PyTorch starts its layers.
+  enum class Start : std::uint8_t { zero, one, he, linear, bound };
   std::string name;  // layers.0.conv.weight; stable, used in checkpoints
   std::vector<std::int64_t>
       shape;                // [kernel rows, kernel columns, inputs, outputs], [in, out], [n]
   std::int64_t inputs = 1;  // rows of a weight; 1 for a vector
   int columns = 1;
+  std::int64_t fan_in = 1;  // inputs of one output; a bias has that of its weight
   bool weight = false;
   Start start = Start::zero;
 };

@@ -1,0 +1,233 @@
+// Goal: forward values and gradients are right. Method: a naive double-precision reference is
+// checked against finite differences; every kernel set of this machine is then checked against the
+// reference over random networks with odd sizes, channels 1..40, strides and paddings.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/rng.h"
+#include "tests/cnn_reference.h"
+#include "trainers/cnn/network.h"
+
+namespace brood::cnn {
+namespace {
+
+struct Case {
+  NetworkSpec spec;
+  DataShape data;
+  int batch = 3;
+};
+
+LayerSpec layer(LayerKind kind, int columns = 0, int kernel = 1, int stride = 1, bool same = true) {
+  LayerSpec out;
+  out.kind = kind;
+  out.columns = columns;
+  out.height = out.width = kernel;
+  out.stride_height = out.stride_width = stride;
+  out.same = same;
+  return out;
+}
+
+// Bytes of images, and the numbers that set_image makes of them.
+std::vector<std::uint8_t> pixels_of(const Case& c, std::uint64_t seed) {
+  Rng rng(seed, 1, Purpose::synthetic);
+  std::vector<std::uint8_t> out(
+      static_cast<std::size_t>(c.batch * c.data.height * c.data.width * c.data.channels));
+  for (std::uint8_t& value : out) value = static_cast<std::uint8_t>(rng.below(256));
+  return out;
+}
+
+std::vector<double> scaled(const std::vector<std::uint8_t>& pixels) {
+  std::vector<double> out;
+  for (const std::uint8_t value : pixels)
+    out.push_back((static_cast<float>(value) / 255.0F - 0.5F) / 0.5F);
+  return out;
+}
+
+void fill(Reference& reference, std::uint64_t seed) {
+  for (std::size_t p = 0; p < reference.parameters.size(); ++p) {
+    const Parameter& parameter = reference.plan.parameters[p];
+    const double scale =
+        parameter.weight ? 1.5 / std::sqrt(static_cast<double>(parameter.inputs)) : 0.3;
+    reference.parameters[p] = made_up(reference.parameters[p].size(), seed * 100 + p, scale);
+    if (parameter.start == Parameter::Start::one)
+      for (double& value : reference.parameters[p]) value = static_cast<float>(value + 1.0);
+  }
+}
+
+std::vector<int> labels_of(const Case& c) {
+  std::vector<int> labels;
+  for (int n = 0; n < c.batch; ++n) labels.push_back((n * 7 + 1) % c.data.classes);
+  return labels;
+}
+
+// Distance relative to the larger of the reference's norm and a floor for vanishing gradients.
+double distance(const std::vector<float>& got, const std::vector<double>& wanted) {
+  double difference = 0.0, norm = 0.0;
+  EXPECT_EQ(got.size(), wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    difference += std::pow(static_cast<double>(got[i]) - wanted[i], 2);
+    norm += wanted[i] * wanted[i];
+  }
+  return std::sqrt(difference) / std::max(std::sqrt(norm), 1e-4);
+}
+
+void expect_reference(const Case& c, const Kernels& kernels, std::uint64_t seed,
+                      const std::string& what) {
+  SCOPED_TRACE(what);
+  const Plan plan = make_plan(c.spec, c.data);
+  ASSERT_EQ(plan.infeasible, "");
+  Reference reference(plan);
+  fill(reference, seed);
+  Network network(plan, c.spec.optimizer, kernels);
+  network.initialise(0);
+  for (std::size_t p = 0; p < plan.parameters.size(); ++p)
+    network.set_parameter(static_cast<int>(p),
+                          {reference.parameters[p].begin(), reference.parameters[p].end()});
+  const auto pixels = pixels_of(c, seed);
+  const std::vector<int> labels = labels_of(c);
+  const std::vector<std::uint16_t> short_labels(labels.begin(), labels.end());
+  // Twice: what the first batch leaves in the memory must not show in the second.
+  for (std::uint64_t batch = 0; batch < 2; ++batch) {
+    for (int n = 0; n < c.batch; ++n)
+      network.set_image(n, pixels.data() + pixels.size() / static_cast<std::size_t>(c.batch) *
+                                               static_cast<std::size_t>(n));
+    const double wanted = reference.forward(scaled(pixels), labels, true, 77, batch);
+    reference.backward();
+    const BatchResult got = network.train(short_labels, 77, batch);
+    EXPECT_NEAR(got.loss / c.batch, wanted, 1e-5 * std::max(1.0, wanted));
+    for (std::size_t p = 0; p < plan.parameters.size(); ++p)
+      EXPECT_LT(distance(network.gradient(static_cast<int>(p)), reference.gradients[p]), 2e-5)
+          << plan.parameters[p].name;
+  }
+  const double evaluated = reference.forward(scaled(pixels), labels, false, 0, 0);
+  EXPECT_NEAR(network.evaluate(short_labels).loss / c.batch, evaluated,
+              1e-4 * std::max(1.0, evaluated));
+}
+
+Case random_case(std::uint64_t seed) {
+  Rng rng(seed, 2, Purpose::synthetic);
+  const auto between = [&rng](int low, int high) {
+    return low + static_cast<int>(rng.below(static_cast<std::uint64_t>(high - low + 1)));
+  };
+  Case c;
+  c.batch = between(1, 4);
+  c.spec.batch_size = c.batch + between(0, 1);
+  c.data = {between(5, 11), between(5, 11), between(1, 4), between(2, 12), 100, 0, 0};
+  const int layers = between(1, 3);
+  for (int i = 0; i < layers; ++i) {
+    LayerSpec conv = layer(LayerKind::conv, between(1, 40));
+    conv.height = between(1, 5);
+    conv.width = between(1, 5);
+    conv.stride_height = between(1, 3);
+    conv.stride_width = between(1, 2);
+    conv.same = i > 0 || rng.chance(0.5);
+    conv.relu = rng.chance(0.5);
+    conv.batch_norm = rng.chance(0.3) && c.batch > 1;
+    c.spec.layers.push_back(conv);
+    if (rng.chance(0.4)) {
+      LayerSpec pool = layer(rng.chance(0.6) ? LayerKind::max_pool : LayerKind::avg_pool, 0,
+                             between(1, 3), between(1, 3), true);
+      pool.width = between(1, 3);
+      c.spec.layers.push_back(pool);
+    }
+    if (rng.chance(0.3)) {
+      c.spec.layers.push_back(layer(LayerKind::dropout));
+      c.spec.layers.back().rate = 0.4;
+    }
+  }
+  if (rng.chance(0.3)) c.spec.layers.push_back(layer(LayerKind::global_avg_pool));
+  if (rng.chance(0.5)) {
+    c.spec.layers.push_back(layer(LayerKind::dense, between(1, 40)));
+    c.spec.layers.back().relu = rng.chance(0.5);
+  }
+  return c;
+}
+
+// Every kind of layer, without kinks next to the point where the differences are taken.
+Case every_layer() {
+  Case c;
+  c.batch = 4;
+  c.spec.batch_size = 4;
+  c.data = {7, 6, 2, 3, 100, 0, 0};
+  c.spec.layers = {layer(LayerKind::conv, 3, 3, 1),     layer(LayerKind::batch_norm),
+                   layer(LayerKind::activation),        layer(LayerKind::max_pool, 0, 2, 1, false),
+                   layer(LayerKind::conv, 4, 3, 2),     layer(LayerKind::dropout),
+                   layer(LayerKind::avg_pool, 0, 2, 1), layer(LayerKind::conv, 5, 2, 1, false),
+                   layer(LayerKind::global_avg_pool),   layer(LayerKind::flatten),
+                   layer(LayerKind::dense, 6)};
+  // A bias right before a batch norm would have no gradient to compare.
+  c.spec.layers[0].relu = c.spec.layers[2].relu = true;
+  c.spec.layers[5].rate = 0.3;
+  c.spec.layers[7].relu = c.spec.layers[7].batch_norm = true;
+  c.spec.layers[10].relu = true;
+  return c;
+}
+
+TEST(CnnReference, AgreesWithFiniteDifferences) {
+  const Case c = every_layer();
+  const Plan plan = make_plan(c.spec, c.data);
+  Reference reference(plan);
+  fill(reference, 5);
+  const auto images = scaled(pixels_of(c, 5));
+  const auto labels = labels_of(c);
+  reference.forward(images, labels, true, 9, 1);
+  reference.backward();
+  const auto gradients = reference.gradients;
+  constexpr double kStep = 1e-6;
+  for (std::size_t p = 0; p < gradients.size(); ++p) {
+    for (std::size_t i = 0; i < gradients[p].size(); ++i) {
+      double& value = reference.parameters[p][i];
+      const double kept = value;
+      value = kept + kStep;
+      const double above = reference.forward(images, labels, true, 9, 1);
+      value = kept - kStep;
+      const double below = reference.forward(images, labels, true, 9, 1);
+      value = kept;
+      EXPECT_NEAR((above - below) / (2 * kStep), gradients[p][i], 1e-7)
+          << plan.parameters[p].name << " " << i;
+    }
+  }
+}
+
+class EveryKernelSet : public testing::TestWithParam<const Kernels*> {};
+
+TEST_P(EveryKernelSet, AgreesWithTheReferenceOnEveryLayer) {
+  expect_reference(every_layer(), *GetParam(), 5, "every layer");
+}
+
+TEST_P(EveryKernelSet, AgreesWithTheReferenceOverRandomNetworks) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed)
+    expect_reference(random_case(seed), *GetParam(), seed, "seed " + std::to_string(seed));
+}
+
+TEST_P(EveryKernelSet, AgreesWithTheReferenceOnAWholeNet) {
+  Case c;
+  c.batch = 2;
+  c.spec.batch_size = 2;
+  c.data = {14, 14, 1, 10, 100, 0, 0};
+  c.spec.layers = {layer(LayerKind::conv, 6, 5),
+                   layer(LayerKind::max_pool, 0, 2, 2, false),
+                   layer(LayerKind::conv, 16, 5, 1, false),
+                   layer(LayerKind::max_pool, 0, 2, 1, false),
+                   layer(LayerKind::dense, 30),
+                   layer(LayerKind::dense, 21)};
+  for (const std::size_t i : {0U, 2U, 4U, 5U}) c.spec.layers[i].relu = true;
+  expect_reference(c, *GetParam(), 3, "lenet");
+}
+
+// A dense layer that is split into several chunks of inputs, on an image of its own.
+TEST_P(EveryKernelSet, AgreesWithTheReferenceOnAWideDenseLayer) {
+  Case c;
+  c.data = {15, 14, 3, 4, 100, 0, 0};
+  c.spec.layers = {layer(LayerKind::dense, 37), layer(LayerKind::dense, 8)};
+  c.spec.layers[0].relu = true;
+  expect_reference(c, *GetParam(), 4, "dense");
+}
+
+std::string set_name(const testing::TestParamInfo<const Kernels*>& set) { return set.param->name; }
+INSTANTIATE_TEST_SUITE_P(Cnn, EveryKernelSet, testing::ValuesIn(available_kernels()), set_name);
+
+}  // namespace
+}  // namespace brood::cnn

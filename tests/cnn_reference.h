@@ -1,0 +1,37 @@
+// A network in double precision by the plainest loops: the oracle of the CNN tests.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "trainers/cnn/plan.h"
+
+namespace brood::cnn {
+
+struct Reference {
+  explicit Reference(const Plan& network);
+
+  // Mean loss over the batch; leaves values and logits. images: (n, height, width, channels).
+  double forward(const std::vector<double>& images, const std::vector<int>& labels, bool train,
+                 std::uint64_t dropout_key, std::uint64_t batch_index);
+  // After forward(): the gradients of the mean loss.
+  void backward();
+
+  const Plan& plan;
+  std::vector<std::vector<double>> parameters, gradients, states;
+  std::vector<std::vector<double>> values, slopes;  // of each tensor, and the loss's gradient
+  std::vector<int> labels;
+
+ private:
+  struct Saved {
+    std::vector<double> mean, inverse;  // batch norm
+    std::vector<char> keep;             // dropout
+  };
+  std::vector<Saved> saved_;
+  bool train_ = false;
+};
+
+// A small network of the given layers with deterministic weights, biases and running statistics.
+std::vector<double> made_up(std::size_t count, std::uint64_t seed, double scale);
+
+}  // namespace brood::cnn
