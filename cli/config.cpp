@@ -290,11 +290,15 @@ class Reader {
 void name_overrides(const std::vector<std::string>& overrides,
                     const std::vector<std::string>& pointers, std::vector<Problem>& problems) {
   for (Problem& problem : problems)
-    for (std::size_t i = 0; i < pointers.size(); ++i)
-      if (problem.pointer == pointers[i] || problem.pointer.starts_with(pointers[i] + "/")) {
+    for (std::size_t i = 0; i < pointers.size(); ++i) {
+      const bool made = problem.message.starts_with("unknown key") &&
+                        pointers[i].starts_with(problem.pointer + "/");
+      if (made || problem.pointer == pointers[i] ||
+          problem.pointer.starts_with(pointers[i] + "/")) {
         problem.message += " (from --set " + overrides[i] + ")";
         break;
       }
+    }
 }
 
 void drop_repeats(std::vector<Problem>& problems) {

@@ -18,6 +18,7 @@ constexpr std::int64_t kPointsMax = 300;
 constexpr std::int64_t kSampleMin = 100;  // points looked at when the trials are not known yet
 constexpr std::int64_t kSimulatedMax = 2000;
 constexpr std::int64_t kEpochsMax = 200000;
+constexpr double kAboutTheSame = 1.15;
 
 TrainerSetup setup_of(const ExperimentSpec& spec) {
   TrainerSetup setup;
@@ -45,11 +46,11 @@ std::string broken_constraint(const ExperimentSpec& spec, const Estimate& estima
       value = static_cast<double>(estimate.bytes);
     else
       continue;  // known only after training
-    const std::string is = constraint.metric + " is " + to_text(Value(value));
+    const std::string is = constraint.metric + " is " + number_text(value);
     if (constraint.max && value > *constraint.max)
-      return is + ", the constraint allows at most " + to_text(Value(*constraint.max));
+      return is + ", the constraint allows at most " + number_text(*constraint.max);
     if (constraint.min && value < *constraint.min)
-      return is + ", the constraint asks for at least " + to_text(Value(*constraint.min));
+      return is + ", the constraint asks for at least " + number_text(*constraint.min);
   }
   return "";
 }
@@ -104,6 +105,9 @@ RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors) {
   RunPlan plan;
   const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   plan.executors = executors.value_or(spec.resources.executors.value_or(cores));
+  plan.executors_from = executors                  ? "--executors"
+                        : spec.resources.executors ? "resources.executors"
+                                                   : "auto: one on each core of this machine";
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
   const auto planner = make_planner(setup_of(spec));
@@ -129,8 +133,15 @@ RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors) {
   for (const TrialCost& cost : costs) longest = std::max(longest, cost.epochs);
   plan.simulated = std::min({plan.trials.value_or(kSimulatedMax), kSimulatedMax,
                              std::max<std::int64_t>(1, kEpochsMax / longest)});
-  plan.schedule = simulate_schedule(*strategy, stopper.get(), spec.verdict_lag, costs,
-                                    plan.simulated, plan.executors);
+  const auto schedule = [&](int count) {
+    return simulate_schedule(*strategy, stopper.get(), spec.verdict_lag, costs, plan.simulated,
+                             count);
+  };
+  plan.schedule = schedule(plan.executors);
+  for (int fewer = plan.executors / 2; fewer >= 1; fewer /= 2) {
+    if (schedule(fewer).duration > kAboutTheSame * plan.schedule.duration) break;
+    plan.enough = fewer;
+  }
   return plan;
 }
 

@@ -35,6 +35,8 @@ struct RunPlan {
   bool exact = false;                  // `points` are the trials, in order; else a sample
   std::vector<PlannedTrial> points;
   int executors = 1;
+  std::string executors_from;  // the command line, the config, or this machine's cores
+  std::optional<int> enough;   // so many executors would be done in about the same time
   std::int64_t simulated = 0;  // trials played through
   Schedule schedule;
 };
@@ -46,6 +48,9 @@ std::string plan_json(const ExperimentSpec& spec, const RunPlan& plan);
 
 // "uniform", "32, 48, 64": what a field draws from, for tables.
 std::string kind_text(const Field& field);
+
+// A number as people write it: 0.0005, 1e-06, 32.
+std::string number_text(double number);
 
 // 1.25e+09 as "1.25 G".
 std::string count_text(double count);

@@ -1,6 +1,7 @@
 // The plan of a run for people and as JSON.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 
@@ -14,7 +15,7 @@ namespace brood {
 
 namespace {
 
-constexpr std::size_t kRowsMax = 60;  // trials listed one by one
+constexpr std::size_t kRowsMax = 24;  // trials listed one by one
 
 std::string percent(double share) {
   std::array<char, 32> buffer{};
@@ -57,14 +58,17 @@ void print_header(const ExperimentSpec& spec, const RunPlan& plan, std::ostream&
   out << "Objective   " << (objective.maximize ? "maximize " : "minimize ") << objective.metric
       << (objective.reduce == Objective::Reduce::best ? ", each trial's best epoch"
                                                       : ", each trial's last epoch");
-  if (objective.target) out << ", until " << to_text(Value(*objective.target)) << " is met";
+  if (objective.target) out << ", until " << number_text(*objective.target) << " is met";
   out << "\nSearch      " << spec.search.name << ", ";
   const std::optional<std::int64_t> size = spec.space.cross_size();
   if (!plan.trials)
     out << "as many trials as fit into " << duration_text(*spec.budget.max_wall_time);
   else
     out << (plan.exact ? "" : "up to ") << plural(*plan.trials, "trial");
-  if (size) out << " of " << plural(*size, "point") << " in the space";
+  if (plan.exact && size && plan.trials == size)
+    out << ": every point of the space";
+  else if (size)
+    out << " of " << plural(*size, "point") << " in the space";
   if (plan.trials && spec.budget.max_wall_time)
     out << ", at most " << duration_text(*spec.budget.max_wall_time);
   out << "\nStopping    "
@@ -85,29 +89,6 @@ void print_space(const ExperimentSpec& spec, std::ostream& out) {
     table.rows.push_back(std::move(row));
   }
   out << "\nSearch space\n";
-  print(table, Format::people, terminal_width(), out);
-}
-
-void print_trials(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& out) {
-  Table table{{"trial"}, {}};
-  for (const Field& field : spec.space.fields()) table.columns.push_back(field.name);
-  for (const char* column : {"epochs", "parameters", "FLOPs", "memory", ""})
-    table.columns.push_back(column);
-  for (std::size_t i = 0; i < plan.points.size(); ++i) {
-    const PlannedTrial& trial = plan.points[i];
-    std::vector<Cell> row = {static_cast<std::int64_t>(i)};
-    for (const Field& field : spec.space.fields()) {
-      const Value* value = trial.params.find(field.name);
-      row.push_back(value == nullptr ? "" : to_text(*value));
-    }
-    row.push_back(std::to_string(trial.estimate.epochs));
-    row.push_back(count_text(static_cast<double>(trial.estimate.parameters)));
-    row.push_back(count_text(trial.estimate.flops));
-    row.push_back(trial.estimate.bytes == 0 ? "" : size_text(trial.estimate.bytes));
-    row.push_back(trial.infeasible.empty() ? "" : "infeasible: " + trial.infeasible);
-    table.rows.push_back(std::move(row));
-  }
-  out << "\nTrials\n";
   print(table, Format::people, terminal_width(), out);
 }
 
@@ -136,6 +117,41 @@ Spread flops_of(const RunPlan& plan) {
 }
 Spread bytes_of(const RunPlan& plan) {
   return spread_of(plan, [](const Estimate& e) { return static_cast<double>(e.bytes); });
+}
+
+Cell cell_of(const Value& value) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value)) return *whole;
+  if (const auto* real = std::get_if<double>(&value)) return *real;
+  return to_text(value);
+}
+
+void print_trials(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& out) {
+  Table table{{"trial"}, {}};
+  for (const Field& field : spec.space.fields()) table.columns.push_back(field.name);
+  table.columns.push_back("epochs");
+  const bool costs = flops_of(plan).most > 0 || bytes_of(plan).most > 0;
+  if (costs) table.columns.insert(table.columns.end(), {"parameters", "FLOPs", "memory"});
+  const bool refused = std::any_of(plan.points.begin(), plan.points.end(),
+                                   [](const PlannedTrial& t) { return !t.infeasible.empty(); });
+  if (refused) table.columns.push_back("feasible");
+  for (std::size_t i = 0; i < plan.points.size(); ++i) {
+    const PlannedTrial& trial = plan.points[i];
+    std::vector<Cell> row = {static_cast<std::int64_t>(i)};
+    for (const Field& field : spec.space.fields()) {
+      const Value* value = trial.params.find(field.name);
+      row.push_back(value == nullptr ? Cell() : cell_of(*value));
+    }
+    row.push_back(static_cast<std::int64_t>(trial.estimate.epochs));
+    if (costs) {
+      row.push_back(count_text(static_cast<double>(trial.estimate.parameters)));
+      row.push_back(count_text(trial.estimate.flops));
+      row.push_back(size_text(trial.estimate.bytes));
+    }
+    if (refused) row.push_back(std::string(trial.infeasible.empty() ? "yes" : "no"));
+    table.rows.push_back(std::move(row));
+  }
+  out << "\nTrials\n";
+  print(table, Format::people, terminal_width(), out);
 }
 
 void print_spread(const RunPlan& plan, std::ostream& out) {
@@ -176,13 +192,16 @@ double share(std::int64_t part, std::int64_t whole) {
 }
 
 void print_schedule(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& out) {
-  out << "\nExecutors   " << plan.executors
-      << (spec.resources.executors ? "" : " (auto: one on each core of this machine)");
+  out << "\nExecutors   " << plan.executors << " (" << plan.executors_from << ")";
   const double memory = bytes_of(plan).most * plan.executors;
   if (memory > 0) out << ", together up to " << size_text(static_cast<std::uint64_t>(memory));
   const Schedule& schedule = plan.schedule;
   out << "\n  busy " << percent(schedule.busy) << " of the time, in a run played through with "
-      << plural(plan.simulated, "trial") << " and time in proportion to FLOPs\n";
+      << plural(plan.simulated, "trial") << " and "
+      << (flops_of(plan).most > 0 ? "time in proportion to FLOPs" : "epochs of equal length")
+      << '\n';
+  if (plan.enough)
+    out << "  " << plural(*plan.enough, "executor") << " would be done in about the same time\n";
   if (!spec.stopper) return;
   out << "  with made-up scores " << spec.stopper->name << " stops "
       << percent(share(schedule.stopped, plan.simulated)) << " of the trials; "
@@ -219,15 +238,23 @@ std::string json_trial(const PlannedTrial& trial) {
 
 std::string kind_text(const Field& field) {
   std::string text;
-  for (const Value& value : field.values) text += (text.empty() ? "" : ", ") + to_text(value);
+  for (const Value& value : field.values) {
+    const auto* real = std::get_if<double>(&value);
+    text += (text.empty() ? "" : ", ") + (real != nullptr ? number_text(*real) : to_text(value));
+  }
   if (!field.values.empty()) return text;
-  const auto shown = [&](double x) {
-    return field.kind == FieldKind::real ? to_text(Value(x))
-                                         : std::to_string(static_cast<std::int64_t>(x));
-  };
-  text = shown(field.min) + " to " + shown(field.max);
-  if (field.step != 0) text += " by " + shown(field.step);
+  text = number_text(field.min) + " to " + number_text(field.max);
+  if (field.step != 0) text += " by " + number_text(field.step);
   return text + (field.log ? ", log" : "");
+}
+
+std::string number_text(double number) {
+  std::array<char, 40> buffer{};
+  const auto whole = static_cast<std::int64_t>(number);
+  if (std::abs(number) < 1e15 && static_cast<double>(whole) == number) return std::to_string(whole);
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number,
+                                 std::chars_format::general);
+  return std::string(buffer.data(), end.ptr);
 }
 
 std::string count_text(double count) {
