@@ -206,7 +206,9 @@ int run_command(const RunOptions& options) {
     throw UserError(controls.files_dir + ": cannot be made (" + failed.message() +
                     "): the logs and checkpoints of the trials go there");
   SystemClock clock;
-  const auto display = make_display(spec, options.display, stdout);
+  // mpirun gives its ranks a terminal of their own, whatever its own output is.
+  const bool lines = cluster && options.display == Display::automatic;
+  const auto display = make_display(spec, lines ? Display::lines : options.display, stdout);
   Controller controller(spec, *strategy, stopper.get(), *planner, *store, *transport, clock,
                         *display, controls);
   Ending ending;

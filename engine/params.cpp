@@ -12,7 +12,8 @@ namespace {
 
 std::string real_to_text(double value) {
   std::array<char, 32> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                                 std::chars_format::general);
   std::string text(buffer.data(), end.ptr);
   if (text.find_first_of(".en") == std::string::npos) text += ".0";  // inf and nan have an n
   return text;
