@@ -100,7 +100,7 @@ std::string span_text(std::int64_t from_us, std::int64_t to_us) {
   return duration_text(Millis(ms < 10'000 ? ms : ms / 1000 * 1000));
 }
 
-std::string number_text(double value) { return people_text(Cell(value)); }
+std::string shown_number(double value) { return people_text(Cell(value)); }
 
 Cell cell_of(const Value* value) {
   Cell out;

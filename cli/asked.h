@@ -30,7 +30,7 @@ std::string resume_command(Reader& reader, const ExperimentRecord& experiment);
 std::int64_t now_us();
 std::string time_text(std::int64_t us);                           // 2026-03-04 05:06:07, local
 std::string span_text(std::int64_t from_us, std::int64_t to_us);  // 1m 20s
-std::string number_text(double value);                            // for people
+std::string shown_number(double value);                           // for people
 // Missing for what is not there: nullopt, nullptr, an empty text.
 Cell cell_of(const Value* value);
 Cell cell_of(const std::optional<double>& value);

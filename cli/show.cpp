@@ -29,7 +29,7 @@ void show_head(Asked& asked, const Trial& trial, std::ostream& out) {
   out << "origin       " << to_text(trial.origin) << "\n";
   if (trial.objective) {
     out << "objective    " << printable(experiment.objective) << " "
-        << number_text(*trial.objective);
+        << shown_number(*trial.objective);
     if (trial.best_epoch) out << " at epoch " << *trial.best_epoch;
     if (const auto rank = asked.reader.rank(experiment, trial)) out << ", rank " << *rank;
     out << "\n";

@@ -145,7 +145,7 @@ void show_people(const Snapshot& now, std::ostream& out) {
   out << "trials      " << trials_text(now) << "\n";
   if (now.best)
     out << "best        trial " << now.best->id << ": " << printable(experiment.objective) << " "
-        << number_text(*now.best->objective) << " (" << printable(to_text(now.best->params))
+        << shown_number(*now.best->objective) << " (" << printable(to_text(now.best->params))
         << ")\n";
   if (now.session) {
     const Session& session = now.session->session;
@@ -160,7 +160,7 @@ void show_people(const Snapshot& now, std::ostream& out) {
   if (const auto share = busy_share(now))
     out << "executors   busy " << percent(*share) << " of the time\n";
   if (const auto rate = trials_a_minute(now)) {
-    out << "rate        " << number_text(std::round(*rate * 10) / 10) << " trials a minute";
+    out << "rate        " << shown_number(std::round(*rate * 10) / 10) << " trials a minute";
     if (const auto left = remaining(now)) out << "; about " << duration_text(*left) << " left";
     out << "\n";
   }

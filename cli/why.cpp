@@ -15,7 +15,7 @@ using Sentences = std::vector<std::string>;
 // As a peer's score was seen, in the sense of the metric itself.
 std::string score_text(const ExperimentRecord& experiment, double score) {
   if (std::isnan(score)) return "NaN";
-  return number_text(experiment.maximize ? score : -score);
+  return shown_number(experiment.maximize ? score : -score);
 }
 
 std::string attempt_text(const AttemptRecord& attempt) {
@@ -121,7 +121,8 @@ void why_completed(Asked& asked, const Trial& trial, Sentences& out) {
   std::string text = "Trial " + std::to_string(trial.id) + " reached its last epoch, " +
                      std::to_string(trial.last_epoch);
   if (trial.objective)
-    text += ", with " + printable(asked.experiment.objective) + " " + number_text(*trial.objective);
+    text +=
+        ", with " + printable(asked.experiment.objective) + " " + shown_number(*trial.objective);
   if (const auto rank = asked.reader.rank(asked.experiment, trial))
     text += ", rank " + std::to_string(*rank);
   out.push_back(text + ".");
