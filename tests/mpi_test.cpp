@@ -46,6 +46,29 @@ TEST(Mpi, TheRelayKeepsTheContractOfATransport) {
   contract.shutdown_ends_every_worker();
 }
 
+// Needs mpirun --enable-recovery: else the launcher ends the job with the rank.
+TEST(Mpi, ALostRankIsSilentAndTheOthersGoOn) {
+  const auto transport = make_mpi_transport(options());
+  TransportContract contract(*transport, mpi_size() - 1, 1);
+  contract.nodes_introduce_themselves();
+  contract.workers_say_hello_and_are_idle();
+  contract.lose_node(1);
+  contract.a_trial_runs_on_every_worker_in_order();
+  contract.large_frames_arrive_whole();
+  contract.a_gone_address_is_no_error();
+  contract.shutdown_ends_every_worker();
+}
+
+// The other ranks must end by themselves: the script sees whether mpirun returns.
+TEST(Mpi, RanksEndThemselvesWhenRank0IsGone) {
+  const auto transport = make_mpi_transport(options());
+  TransportContract contract(*transport, mpi_size() - 1, 1);
+  contract.set_lease(Millis(500));
+  contract.nodes_introduce_themselves();
+  contract.workers_say_hello_and_are_idle();
+  ::raise(SIGKILL);
+}
+
 }  // namespace
 }  // namespace brood
 

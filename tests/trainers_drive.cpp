@@ -26,10 +26,11 @@ std::vector<Event> drive(Trainer& trainer,
       ADD_FAILURE() << "the trainer does not go on";
       break;
     }
-    pollfd on{trainer.wait_on(), POLLIN, 0};
-    ::poll(&on, 1, trainer.wait_on() < 0 ? 0 : 100);
     for (Event& event : trainer.advance(Millis(10)))
       if (event.kind != Event::Kind::progress) events.push_back(std::move(event));
+    if (enough(events)) break;
+    pollfd on{trainer.wait_on(), POLLIN, 0};
+    ::poll(&on, 1, trainer.wait_on() < 0 ? 0 : 100);
   }
   return events;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <thread>
 
@@ -18,9 +19,9 @@ namespace fs = std::filesystem;
 namespace {
 
 // Epochs of 5 ms; trials from 1000 on crash in epoch 2.
-Setup setup(int workers, const std::string& folder) {
+Setup setup(int workers, Millis lease, const std::string& folder) {
   std::string crashing;
-  for (int i = 1000; i < 1010; ++i) crashing += (i > 1000 ? "," : "") + std::to_string(i);
+  for (int i = 1000; i < 1010; ++i) crashing.append(i > 1000 ? "," : "").append(std::to_string(i));
   Setup out;
   out.trainer.name = "synthetic";
   out.trainer.config = R"({"name": "synthetic", "epochs": 3, "epoch_ms": 5,
@@ -28,7 +29,7 @@ Setup setup(int workers, const std::string& folder) {
                        crashing + "]}]}";
   out.trainer.objective = "loss";
   out.workers = workers;
-  out.lease_ms = 60000;
+  out.lease_ms = lease.count();
   out.log_dir = folder + "/logs";
   return out;
 }
@@ -92,13 +93,22 @@ void TransportContract::assign(Address to, Assignment assignment) {
   transport_.send(to, encode(Assign{1, 0, std::move(assignment)}));
 }
 
+void TransportContract::lose_node(int node) {
+  ASSERT_TRUE(introduced_.contains(node));
+  ASSERT_EQ(::kill(static_cast<pid_t>(introduced_[node].pid), SIGKILL), 0);
+  introduced_.erase(node);
+  std::erase_if(alive_, [&](const auto& entry) { return entry.first.node == node; });
+  std::erase_if(idle_, [&](const Address& worker) { return worker.node == node; });
+  --nodes_;
+}
+
 void TransportContract::nodes_introduce_themselves() {
   until([&](Address, const Message&) { return static_cast<int>(introduced_.size()) == nodes_; });
   for (const auto& [node, hello] : introduced_) {
     EXPECT_EQ(hello.build, build_id());
     EXPECT_GE(hello.cores, 1);
     EXPECT_FALSE(hello.host.empty());
-    transport_.send({node, 0}, encode(setup(workers_, folder_)));
+    transport_.send({node, 0}, encode(setup(workers_, lease_, folder_)));
   }
 }
 
@@ -120,9 +130,9 @@ void TransportContract::a_trial_runs_on_every_worker_in_order() {
   until([&](Address from, const Message& message) {
     if (const auto* told = std::get_if<Told>(&message)) {
       EXPECT_EQ(told->sequence, static_cast<std::int64_t>(story[from].size()) + 1);
-      story[from].push_back(told->event.kind == Event::Kind::report
-                                ? "report " + std::to_string(told->event.report.epoch)
-                                : "ended " + std::to_string(told->event.epoch));
+      const bool report = told->event.kind == Event::Kind::report;
+      story[from].emplace_back(report ? "report " : "ended ");
+      story[from].back() += std::to_string(report ? told->event.report.epoch : told->event.epoch);
     }
     return idle_ == workers;
   });
@@ -171,7 +181,7 @@ void TransportContract::large_frames_arrive_whole() {
   const Address worker = some_worker();
   Assignment assignment = trial(next_trial_++, 1);
   // Comes back whole in the reason, since the checkpoint is not there.
-  assignment.resume_from = "/" + std::string(300'000, 'n');
+  assignment.resume_from.assign(300'000, 'n');
   std::string why;
   assign(worker, assignment);
   until([&](Address, const Message& message) {

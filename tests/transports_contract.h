@@ -23,6 +23,9 @@ class TransportContract {
   // nodes: how many introduce themselves; workers: how many each is told to start.
   TransportContract(Transport& transport, int nodes, int workers);
 
+  void set_lease(Millis lease) { lease_ = lease; }
+  void lose_node(int node);  // kills its process, on this host, and forgets it
+
   void nodes_introduce_themselves();
   void workers_say_hello_and_are_idle();
   void a_trial_runs_on_every_worker_in_order();
@@ -49,6 +52,7 @@ class TransportContract {
   std::map<int, NodeHello> introduced_;
   std::map<Address, Hello> alive_;
   std::set<Address> idle_;
+  Millis lease_{60000};
   int beats_ = 0;
   TrialId next_trial_ = 0;
   std::string folder_;
