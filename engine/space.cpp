@@ -40,6 +40,18 @@ double log_width(const Field& field) {
 
 bool is_log(const Field& field) { return field.log && field.step == 0; }
 
+// Whole fields reckon in whole numbers: a range may be wider than a double is fine.
+std::int64_t whole(double value) { return static_cast<std::int64_t>(value); }
+std::int64_t whole_step(const Field& field) { return field.step == 0 ? 1 : whole(field.step); }
+
+// Of the field's type and between its ends.
+bool contains_number(const Field& field, const Value& value) {
+  const bool typed = field.kind == FieldKind::real ? std::holds_alternative<double>(value)
+                                                   : std::holds_alternative<std::int64_t>(value);
+  double number = 0.0;
+  return typed && as_real(value, number) && number >= field.min && number <= field.max;
+}
+
 std::int64_t whole_of(const Value& value) { return std::get<std::int64_t>(value); }
 
 bool holds(const Condition& condition, const Value& value) {
@@ -69,7 +81,7 @@ std::optional<std::int64_t> Field::cardinality() const {
       if (step == 0) return std::nullopt;
       return std::llround((max - min) / step) + 1;
     case FieldKind::whole:
-      return static_cast<std::int64_t>((max - min) / (step == 0 ? 1.0 : step)) + 1;
+      return (whole(max) - whole(min)) / whole_step(*this) + 1;
     default:
       return static_cast<std::int64_t>(values.size());
   }
@@ -78,12 +90,10 @@ std::optional<std::int64_t> Field::cardinality() const {
 Value Field::value_at(std::int64_t index) const {
   const std::optional<std::int64_t> count = cardinality();
   CHECK(count && index >= 0 && index < *count, name + ": no value of that index");
-  const double offset = static_cast<double>(index) * (step == 0 ? 1.0 : step);
-  if (kind == FieldKind::whole)
-    return static_cast<std::int64_t>(min) + static_cast<std::int64_t>(offset);
+  if (kind == FieldKind::whole) return whole(min) + index * whole_step(*this);
   if (kind != FieldKind::real) return values[static_cast<std::size_t>(index)];
   if (index == 0) return min;
-  return index == *count - 1 ? max : tidy(min + offset);
+  return index == *count - 1 ? max : tidy(min + static_cast<double>(index) * step);
 }
 
 std::optional<std::int64_t> Field::index_of(const Value& value) const {
@@ -94,11 +104,12 @@ std::optional<std::int64_t> Field::index_of(const Value& value) const {
     if (at == values.end()) return std::nullopt;
     return at - values.begin();
   }
-  const bool typed = kind == FieldKind::real ? std::holds_alternative<double>(value)
-                                             : std::holds_alternative<std::int64_t>(value);
-  double number = 0.0;
-  if (!typed || !as_real(value, number) || !(number >= min && number <= max)) return std::nullopt;
-  const std::int64_t nearest = std::llround((number - min) / (step == 0 ? 1.0 : step));
+  if (!contains_number(*this, value)) return std::nullopt;
+  std::int64_t nearest = 0;
+  if (kind == FieldKind::whole)
+    nearest = (whole_of(value) - whole(min)) / whole_step(*this);
+  else if (step != 0)
+    nearest = std::llround((std::get<double>(value) - min) / step);
   if (nearest < 0 || nearest >= *count || value_at(nearest) != value) return std::nullopt;
   return nearest;
 }
@@ -133,9 +144,7 @@ double Field::encode(const Value& value) const {
 }
 
 bool Field::contains(const Value& value) const {
-  if (cardinality()) return index_of(value).has_value();
-  const auto* number = std::get_if<double>(&value);
-  return number != nullptr && *number >= min && *number <= max;
+  return cardinality() ? index_of(value).has_value() : contains_number(*this, value);
 }
 
 std::string Field::allowed() const {
