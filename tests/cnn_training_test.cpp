@@ -124,6 +124,25 @@ TEST_P(EveryKernelSet, ContinuesFromACheckpointWithTheSameBits) {
   }
 }
 
+// The first slice ends where the clock says, mostly in the middle of the first epoch.
+TEST_P(EveryKernelSet, ContinuesFromTheMiddleOfAnEpochWithTheSameBits) {
+  const Folder folder;
+  const std::string json =
+      R"({"dataset": {"synthetic": {"size": 8, "train": 3000}}, "epochs": 2, "batch_size": 10,
+          "optimizer": {"name": "adam", "learning_rate": 0.01},
+          "layers": [{"conv": {"filters": 9, "kernel": 3}}, {"dropout": {"rate": 0.5}}]})";
+  Assignment assignment;
+  assignment.seed = 4;
+  const auto whole = make_training(input_of(json, *GetParam()), assignment);
+  const auto wanted = train(*whole, 2);
+  const auto first = make_training(input_of(json, *GetParam()), assignment);
+  if (first->step()) assignment.first_epoch = 2;
+  first->save(folder.file("cut.safetensors"));
+  assignment.resume_from = folder.file("cut.safetensors");
+  const auto second = make_training(input_of(json, *GetParam()), assignment);
+  EXPECT_EQ(train(*second, 3 - assignment.first_epoch).back(), wanted.back());
+}
+
 TEST_P(EveryKernelSet, LearnsTheSyntheticImages) {
   Assignment assignment;
   assignment.seed = 1;

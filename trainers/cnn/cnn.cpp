@@ -52,7 +52,14 @@ class CnnPlanner final : public Planner {
         return out;
       }
       const cnn::DataShape files = cnn::dataset_shape(spec.dataset, data_dir_);
-      const cnn::Plan plan = cnn::make_plan(spec, cnn::divided(spec, files));
+      cnn::DataShape shape;
+      try {
+        shape = cnn::divided(spec, files);
+      } catch (const UserError& error) {
+        out.infeasible = error.what();
+        return out;
+      }
+      const cnn::Plan plan = cnn::make_plan(spec, shape);
       out.epochs = spec.epochs;
       out.parameters = plan.parameter_count;
       if (!plan.infeasible.empty()) {
