@@ -25,8 +25,10 @@ const char* const kLeNet = R"({"dataset": "fashion_mnist", "validation": 0, "epo
 const char* const kTwoConv = R"({"dataset": "fashion_mnist", "validation": 0, "epochs": 4,
   "batch_size": 64, "evaluate_test": true, "initialization": "pytorch",
   "optimizer": {"name": "adam", "learning_rate": 0.001},
-  "layers": [{"conv": {"filters": 32, "kernel": 3, "activation": "relu"}}, {"max_pool": {"size": 2}},
-             {"conv": {"filters": 64, "kernel": 3, "activation": "relu"}}, {"max_pool": {"size": 2}},
+  "layers": [{"conv": {"filters": 32, "kernel": 3, "activation": "relu"}},
+             {"max_pool": {"size": 2}},
+             {"conv": {"filters": 64, "kernel": 3, "activation": "relu"}},
+             {"max_pool": {"size": 2}},
              {"dense": {"units": 128, "activation": "relu"}}]})";
 
 struct Range {

@@ -63,7 +63,8 @@ TEST(CnnSpec, ReadsTheHopsDemo) {
 TEST(CnnSpec, TellsAllProblemsOfABlockAtOnce) {
   const auto problems = check_cnn(R"({"name": "cnn", "dataset": "fashion_mnits", "epochs": 0,
     "batchsize": 3, "optimizer": {"name": "adam", "momentum": 0.9},
-    "layers": [{"conv": {"filters": 0, "kernel": 3}}, {"max_pol": {"size": 2}}, {"dropout": {}}]})");
+    "layers": [{"conv": {"filters": 0, "kernel": 3}}, {"max_pol": {"size": 2}},
+               {"dropout": {}}]})");
   std::vector<std::string> pointers;
   for (const Problem& problem : problems) pointers.push_back(problem.pointer);
   EXPECT_THAT(pointers, ElementsAre("/dataset", "/epochs", "/optimizer/learning_rate",
@@ -191,7 +192,8 @@ TEST(CnnPlanner, TellsCostAndImpossiblePoints) {
   TrainerSetup setup;
   setup.config = R"({"name": "cnn", "dataset": "synthetic", "epochs": 2, "validation": 0.25,
     "optimizer": {"name": "sgd", "learning_rate": 0.1},
-    "layers": [{"max_pool": {"size": {"$param": "size"}}}, {"dense": {"units": {"$param": "units"}}}]})";
+    "layers": [{"max_pool": {"size": {"$param": "size"}}},
+               {"dense": {"units": {"$param": "units"}}}]})";
   const auto planner = make_cnn_planner(setup);
   ParamSet params;
   params.set("size", Value(std::int64_t{2}));

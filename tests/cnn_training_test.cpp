@@ -371,7 +371,8 @@ TEST(CnnGolden, LossesOfTenStepsAreWhatTheyWere) {
                      {"max_pool": {"size": 2}},
                      {"conv": {"filters": 12, "kernel": 3, "stride": 2, "batch_norm": true,
                                "activation": "relu"}},
-                     {"dropout": {"rate": 0.25}}, {"dense": {"units": 20, "activation": "relu"}}]})",
+                     {"dropout": {"rate": 0.25}},
+                     {"dense": {"units": 20, "activation": "relu"}}]})",
       *available_kernels().back());
   const Dataset& data = *input.data;
   Network network(make_plan(input.spec, {data.height, data.width, data.channels, data.classes,
