@@ -93,12 +93,12 @@ class Writer {
   void object(const TemplateNode& node) {
     out_ += '{';
     bool first = true;
-    for (const auto& [key, item] : node.items) {
+    for (const TemplateNode& item : node.items) {
       const std::size_t before = out_.size(), place = path_.size();
       if (!first) out_ += ',';
-      out_ += json_quoted(key) + ":";
+      out_ += json_quoted(item.key) + ":";
       path_ += '/';
-      path_ += pointer_token(key);
+      path_ += pointer_token(item.key);
       const bool written = value(item);
       path_.resize(place);
       if (written)
@@ -112,7 +112,7 @@ class Writer {
   void list(const TemplateNode& node) {
     out_ += '[';
     std::size_t next = 0;
-    for (const auto& [key, item] : node.items) element(item, next, node.shifts);
+    for (const TemplateNode& item : node.items) element(item, next, node.shifts);
     out_ += ']';
   }
 
@@ -137,7 +137,7 @@ class Writer {
   }
 
   void repeat(const TemplateNode& node, std::size_t& next) {
-    const TemplateNode& count_node = node.items[0].second;
+    const TemplateNode& count_node = node.items[0];
     std::int64_t count = 0;
     if (count_node.kind == Kind::literal) {
       count = literal_count(count_node);
@@ -154,7 +154,7 @@ class Writer {
       if (++rounds_ > kElementsMax)
         fail(node.pointer, "the repeats run more than 10,000 times in all");
       scope_.counters.emplace_back(node.text, i);
-      for (const auto& [key, item] : node.items[1].second.items) element(item, next, true);
+      for (const TemplateNode& item : node.items[1].items) element(item, next, true);
       scope_.counters.pop_back();
     }
     --depth_;
@@ -167,13 +167,13 @@ class Writer {
   }
 
   void choose(const TemplateNode& node, std::size_t& next) {
-    const TemplateNode& by = node.items[0].second;
+    const TemplateNode& by = node.items[0];
     const std::optional<Value> value = evaluate(by);
     if (!value) return;
     const std::string wanted = to_text(*value);
     for (std::size_t i = 1; i < node.items.size(); ++i) {
-      if (node.items[i].first != wanted) continue;
-      for (const auto& [key, item] : node.items[i].second.items) element(item, next, true);
+      if (node.items[i].key != wanted) continue;
+      for (const TemplateNode& item : node.items[i].items) element(item, next, true);
       return;
     }
     fail(node.pointer + "/cases", "there is no case \"" + wanted + "\": add it");

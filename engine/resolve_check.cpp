@@ -41,7 +41,7 @@ class Checker {
       default:
         break;
     }
-    for (const auto& [key, item] : node.items) visit(item);
+    for (const TemplateNode& item : node.items) visit(item);
   }
 
   std::vector<Problem> problems;
@@ -187,7 +187,7 @@ class Checker {
   }
 
   void repeat(const TemplateNode& node) {
-    const TemplateNode& count = node.items[0].second;
+    const TemplateNode& count = node.items[0];
     Counter counter{node.text, kCountMax};
     if (count.kind == Kind::parameter) {
       const std::string at = count.pointer + "/$param";
@@ -203,7 +203,7 @@ class Checker {
       problem(node.pointer + "/as",
               "\"" + node.text + "\" is a parameter of search_space: take another name");
     counters_.push_back(counter);
-    visit(node.items[1].second);
+    visit(node.items[1]);
     counters_.pop_back();
   }
 
@@ -232,12 +232,12 @@ class Checker {
   }
 
   void choose(const TemplateNode& node) {
-    const TemplateNode& by = node.items[0].second;
+    const TemplateNode& by = node.items[0];
     if (by.kind == Kind::parameter)
       cases(node, parameter(by.reference, by.pointer + "/$param"));
     else
       visit(by);
-    for (std::size_t i = 1; i < node.items.size(); ++i) visit(node.items[i].second);
+    for (std::size_t i = 1; i < node.items.size(); ++i) visit(node.items[i]);
   }
 
   void cases(const TemplateNode& node, const std::vector<const Field*>& fields) {
@@ -245,7 +245,7 @@ class Checker {
     for (const Field* found : fields) {
       const std::optional<std::int64_t> count = found->cardinality();
       if (!count || *count > kValuesShown) {
-        problem(node.items[0].second.pointer + "/$param",
+        problem(node.items[0].pointer + "/$param",
                 "\"" + found->name + "\" has too many values to choose by: " + found->allowed());
         return;
       }
@@ -259,7 +259,7 @@ class Checker {
     const std::string at = node.pointer + "/cases";
     std::vector<std::string> missing = possible;
     for (std::size_t i = 1; i < node.items.size(); ++i) {
-      const std::string& name = node.items[i].first;
+      const std::string& name = node.items[i].key;
       std::erase(missing, name);
       if (std::find(possible.begin(), possible.end(), name) == possible.end())
         problem(at + "/" + pointer_token(name), "\"" + fields.front()->name + "\" is never \"" +

@@ -29,8 +29,8 @@ class Parser {
         if (key.starts_with("$")) return reference(json, pointer);
       bool fixed = true;
       for (const auto& [key, item] : json.items()) {
-        node.items.emplace_back(key, value(item, pointer + "/" + pointer_token(key)));
-        fixed = fixed && node.items.back().second.kind == Kind::literal;
+        add(node, key, value(item, pointer + "/" + pointer_token(key)));
+        fixed = fixed && node.items.back().kind == Kind::literal;
       }
       node.kind = fixed ? Kind::literal : Kind::object;
     } else if (json.is_array()) {
@@ -44,6 +44,11 @@ class Parser {
   }
 
  private:
+  static void add(TemplateNode& node, const std::string& key, TemplateNode item) {
+    item.key = key;
+    node.items.push_back(std::move(item));
+  }
+
   void problem(const std::string& pointer, std::string message) {
     problems_.push_back({pointer, std::move(message)});
   }
@@ -53,8 +58,8 @@ class Parser {
     node.pointer = pointer;
     node.kind = Kind::literal;
     for (std::size_t i = 0; i < json.size(); ++i) {
-      node.items.emplace_back("", element(json[i], pointer + "/" + std::to_string(i)));
-      const Kind kind = node.items.back().second.kind;
+      add(node, "", element(json[i], pointer + "/" + std::to_string(i)));
+      const Kind kind = node.items.back().kind;
       if (kind != Kind::literal) node.kind = Kind::list;
       if (kind != Kind::literal && kind != Kind::object && kind != Kind::list) node.shifts = true;
     }
@@ -133,8 +138,8 @@ class Parser {
     node.kind = Kind::repeat;
     if (!has_keys(json, pointer, {"count", "body"}, {"count", "as", "body"})) return node;
     const Json& count = json["count"];
-    node.items.emplace_back("count", value(count, pointer + "/count"));
-    if (node.items[0].second.kind == Kind::literal && !count.is_number_integer())
+    add(node, "count", value(count, pointer + "/count"));
+    if (node.items[0].kind == Kind::literal && !count.is_number_integer())
       problem(pointer + "/count",
               "expected a whole number, $param or $expr (found " + shown(count) + ")");
     const bool named = json.contains("as");
@@ -147,7 +152,7 @@ class Parser {
       problem(pointer + "/as",
               "an outer repeat already counts with \"" + node.text + "\": take another name");
     counters_.push_back(node.text);
-    node.items.emplace_back("body", body(json["body"], pointer + "/body"));
+    add(node, "body", body(json["body"], pointer + "/body"));
     counters_.pop_back();
     return node;
   }
@@ -157,8 +162,8 @@ class Parser {
     node.pointer = pointer;
     node.kind = Kind::choose;
     if (!has_keys(json, pointer, {"by", "cases"}, {"by", "cases"})) return node;
-    node.items.emplace_back("by", value(json["by"], pointer + "/by"));
-    const Kind kind = node.items[0].second.kind;
+    add(node, "by", value(json["by"], pointer + "/by"));
+    const Kind kind = node.items[0].kind;
     if (kind != Kind::parameter && kind != Kind::expression)
       problem(pointer + "/by", "expected $param or $expr (found " + shown(json["by"]) + ")");
     const Json& cases = json["cases"];
@@ -169,7 +174,7 @@ class Parser {
       return node;
     }
     for (const auto& [key, item] : cases.items())
-      node.items.emplace_back(key, body(item, pointer + "/cases/" + pointer_token(key)));
+      add(node, key, body(item, pointer + "/cases/" + pointer_token(key)));
     return node;
   }
 

@@ -3,7 +3,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "engine/error.h"
@@ -14,17 +13,18 @@ namespace brood {
 struct TemplateNode {
   enum class Kind : std::uint8_t {
     literal,     // text: JSON without references
-    object,      // items: by key
-    list,        // items, keys empty
+    object,      // items: by their keys
+    list,        // items, without keys
     parameter,   // reference
     expression,  // expression
     repeat,      // items: count, body; text: the counter, may be empty
     choose,      // items: by, then one list for each case, by its name
   };
   Kind kind = Kind::literal;
+  std::string key;      // in the object it stands in; a case's name
   std::string pointer;  // as written
   std::string text;
-  std::vector<std::pair<std::string, TemplateNode>> items;
+  std::vector<TemplateNode> items;
   Reference reference;
   Expression expression;
   bool shifts = false;  // list: its elements may move when it is resolved
