@@ -2,6 +2,7 @@
 // that catches errors.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <iostream>
@@ -227,9 +228,12 @@ int help(std::ostream& out) {
 }
 
 int dispatch(const std::vector<std::string>& words) {
-  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help")
-    return help(std::cout);
-  if (words[0] == "--version") {
+  if (words.empty()) {
+    help(std::cerr);
+    return 2;
+  }
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return help(std::cout);
+  if (words[0] == "--version" || words[0] == "version") {
     std::cout << "brood " << build_id() << "\n";
     return 0;
   }
@@ -243,6 +247,10 @@ int dispatch(const std::vector<std::string>& words) {
     throw UserError("brood has no command \"" + words[0] + "\"" + did_you_mean(words[0], names) +
                     "; see `brood --help`");
   }
+  // Under mpirun everybody runs, and one asks.
+  const bool runs = command->name == "run" || command->name == "resume";
+  const char* rank = std::getenv("PMIX_RANK");
+  if (!runs && rank != nullptr && std::string(rank) != "0") return 0;
   const std::vector<std::string> rest(words.begin() + 1, words.end());
   if (std::find(rest.begin(), rest.end(), "--help") != rest.end() ||
       std::find(rest.begin(), rest.end(), "-h") != rest.end()) {

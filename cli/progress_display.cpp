@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/table.h"
+
 namespace brood {
 
 namespace {
@@ -29,6 +31,14 @@ std::string short_number(double value) {
   return buffer.data();
 }
 
+// Of a reason that goes on with the tail of a log.
+std::string first_line(const std::string& text) {
+  std::string line = text.substr(0, text.find('\n'));
+  const std::string heading = "; the last lines of its log:";
+  if (line.ends_with(heading)) line.resize(line.size() - heading.size());
+  return line;
+}
+
 std::string trial_line(const ExperimentSpec& spec, const Trial& trial) {
   std::string line = "trial " + std::to_string(trial.id) + " " + std::string(to_text(trial.state));
   if (trial.objective) line += "  " + spec.objective.metric + " " + short_number(*trial.objective);
@@ -37,8 +47,8 @@ std::string trial_line(const ExperimentSpec& spec, const Trial& trial) {
     const auto* real = std::get_if<double>(&value);
     line += " " + name + "=" + (real != nullptr ? short_number(*real) : to_text(value));
   }
-  if (!trial.why.empty()) line += "  (" + trial.why.substr(0, trial.why.find('\n')) + ")";
-  return line;
+  if (!trial.why.empty()) line += "  (" + first_line(trial.why) + ")";
+  return printable(line);
 }
 
 std::int64_t settled(const Progress& p) {
@@ -88,7 +98,7 @@ class Lines final : public Observer {
     line(text);
   }
   void trial_ended(const Trial& trial) override { line(trial_line(spec_, trial)); }
-  void note(const std::string& sentence) override { line(sentence); }
+  void note(const std::string& sentence) override { line(printable(first_line(sentence))); }
 
  private:
   void line(const std::string& text) {
@@ -109,13 +119,16 @@ class Live final : public Observer {
 
   void progress(const Progress& p) override {
     block_.clear();
-    if (p.expected && *p.expected > 0) {
-      const int width = 40;
-      const auto full = static_cast<int>(width * std::min(settled(p), *p.expected) / *p.expected);
+    // The bar takes what the counts leave of the line.
+    const std::string text = counts(p);
+    const int room =
+        std::min<int>(40, static_cast<int>(width()) - static_cast<int>(text.size()) - 4);
+    if (p.expected && *p.expected > 0 && room >= 10) {
+      const auto full = static_cast<int>(room * std::min(settled(p), *p.expected) / *p.expected);
       block_.push_back("[" + std::string(static_cast<std::size_t>(full), '#') +
-                       std::string(static_cast<std::size_t>(width - full), '.') + "] " + counts(p));
+                       std::string(static_cast<std::size_t>(room - full), '.') + "] " + text);
     } else {
-      block_.push_back(counts(p));
+      block_.push_back(text);
     }
     block_.push_back(machine(p));
     if (p.best_objective)
@@ -134,19 +147,23 @@ class Live final : public Observer {
     draw({});
   }
   void trial_ended(const Trial& trial) override { draw(trial_line(spec_, trial)); }
-  void note(const std::string& sentence) override { draw(sentence); }
+  void note(const std::string& sentence) override { draw(printable(first_line(sentence))); }
 
  private:
-  // Erases the block, lets one line scroll away if there is one, and draws the block again.
-  void draw(const std::string& above) {
+  std::size_t width() const {
     winsize size{};
     const bool known = ioctl(fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    const std::size_t width = known ? size.ws_col : 80;
+    return known ? size.ws_col : 80;
+  }
+
+  // Erases the block, lets one line scroll away if there is one, and draws the block again.
+  void draw(const std::string& above) {
     std::string text;
     if (drawn_ > 0) text += "\x1b[" + std::to_string(drawn_) + "A";
     text += "\r\x1b[J";
     if (!above.empty()) text += above + "\n";
-    for (const std::string& line : block_) text += line.substr(0, width - 1) + "\n";
+    const std::size_t columns = width();
+    for (const std::string& line : block_) text += line.substr(0, columns - 1) + "\n";
     drawn_ = block_.size();
     std::fputs(text.c_str(), out_);
     std::fflush(out_);

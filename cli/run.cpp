@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -35,20 +36,35 @@ namespace fs = std::filesystem;
 // What the signal handler ends. Set while a controller runs.
 std::atomic<Controller*> running{nullptr};
 
-void on_signal(int) {
-  if (Controller* controller = running.load()) controller->interrupt();
+// Milliseconds of the monotonic clock at the first signal; 0: none came.
+std::atomic<std::int64_t> first_signal{0};
+
+// Two signals at once are one request: launchers send them to the process and to its group.
+constexpr std::int64_t kSameRequestMs = 700;
+
+// The first request drains; a later one ends the process at once, and the kernel its workers.
+void on_signal(int signal) {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const std::int64_t ms = static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
+  std::int64_t none = 0;
+  if (first_signal.compare_exchange_strong(none, ms)) {
+    if (Controller* controller = running.load()) controller->interrupt();
+  } else if (signal != SIGUSR1 && ms - none > kSameRequestMs) {
+    constexpr char kText[] =
+        "\nEnded at once. Nothing acknowledged is lost; go on with brood resume.\n";
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, kText, sizeof kText - 1);
+    _exit(kExitInterrupted);
+  }
 }
 
-// The first signal drains; a second one of Ctrl-C or SIGTERM ends the process at once, and the
-// kernel its workers.
 class Signals {
  public:
   explicit Signals(Controller& controller) {
     running = &controller;
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
       struct sigaction action {};
       action.sa_handler = on_signal;
-      action.sa_flags = signal == SIGUSR1 ? 0 : static_cast<int>(SA_RESETHAND);
       sigaction(signal, &action, nullptr);
     }
   }
@@ -87,12 +103,13 @@ ExperimentSpec load(const RunOptions& options) {
   return spec;
 }
 
-// The limit that decides which points are infeasible must not change when the machine does: it is
-// resolved once and kept in the stored config.
+// The limit that decides which points are infeasible must not change when the machine does, nor
+// with the number of executors: left out, it is nine tenths of the machine's memory at creation,
+// and is kept in the stored config.
 void resolve_memory(ExperimentSpec& spec, const std::optional<ExperimentRecord>& record,
-                    std::uint64_t machine_bytes, int sharers) {
+                    std::uint64_t machine_bytes) {
   if (spec.resources.memory_per_trial) return;
-  std::uint64_t bytes = machine_bytes / 10 * 9 / static_cast<std::uint64_t>(std::max(1, sharers));
+  std::uint64_t bytes = machine_bytes / 10 * 9;
   if (record) {
     const Json known = parse_json(record->config);
     const auto resources = known.find("resources");
@@ -145,24 +162,45 @@ void say_what_comes(const ExperimentSpec& spec, int executors, bool known) {
   std::fflush(stdout);
 }
 
-int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const RunOptions& options) {
-  const std::string config = near(spec.file);
+// Works from here on, whatever --set changed: the database knows the config that ran.
+std::string resume_command(const ExperimentSpec& spec) {
+  return "brood resume " + near(spec.output.database) + " -e " + spec.name;
+}
+
+int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const RunOptions& options,
+                     bool new_trials) {
   if (ending.state == "interrupted") {
-    std::printf("Interrupted: %s. Nothing is lost; go on with: brood resume %s\n",
-                ending.why.c_str(), config.c_str());
+    std::printf("Interrupted: %s. Nothing is lost; go on with: %s\n", ending.why.c_str(),
+                resume_command(spec).c_str());
     return kExitInterrupted;
   }
-  std::printf("%s%s%s.\n", ending.state == "failed" ? "Failed" : "Completed",
-              ending.why.empty() ? "" : ": ", ending.why.c_str());
-  if (options.display != Display::quiet) {
+  Reader reader(spec.output.database);
+  const ExperimentRecord record = reader.experiment(spec.name);
+  const auto best = reader.best(record, 1);
+  const StateCounts counts = reader.counts(record);
+  const bool failed = ending.state == "failed" || (best.empty() && counts.failed > 0);
+  if (options.display != Display::quiet || failed) {
+    std::printf("%s%s%s.\n", ending.state == "failed" ? "Failed" : "Completed",
+                ending.why.empty() ? "" : ": ", ending.why.c_str());
+    if (!new_trials)
+      std::printf("Nothing was left to do. To go further, raise the budget or the generations.\n");
+    if (best.empty() && counts.failed > 0)
+      std::printf("No trial has a result: %lld failed. Ask `brood why 0 %s`.\n",
+                  static_cast<long long>(counts.failed), near(spec.output.database).c_str());
+  }
+  if (options.display != Display::quiet && !best.empty()) {
+    const std::string database = near(spec.output.database);
     std::printf("\n");
     std::fflush(stdout);
-    BestOptions best;
-    best.where = {spec.output.database, spec.name};
-    best_command(best, std::cout);
+    BestOptions ranking;
+    ranking.where = {spec.output.database, spec.name};
+    best_command(ranking, std::cout);
     std::cout.flush();
+    std::printf("\nMore: brood show %lld %s, brood best %s --config, brood query --db %s\n",
+                static_cast<long long>(best.front()), database.c_str(), database.c_str(),
+                database.c_str());
   }
-  return ending.state == "failed" ? kExitFailed : 0;
+  return failed ? kExitFailed : 0;
 }
 
 }  // namespace
@@ -183,8 +221,7 @@ int run_command(const RunOptions& options) {
       options.executors.value_or(spec.resources.executors.value_or(cluster ? 1 : self.cores));
   controls.lease = cluster ? Millis{10000} : Millis{0};
   const int executors = controls.nodes * controls.workers_per_node;
-  resolve_memory(spec, record, self.bytes,
-                 controls.workers_per_node * (cluster ? mpi_local_size() : 1));
+  resolve_memory(spec, record, self.bytes);
   if (record) require_same(spec, *record);
   controls.session = session_of(spec, executors, cluster ? "mpi" : "local");
   controls.base_dir = fs::absolute(spec.file).parent_path().lexically_normal().string();
@@ -204,7 +241,6 @@ int run_command(const RunOptions& options) {
   SqliteStoreOptions store_options;
   store_options.wake = [&transport] { transport->wake(); };
   const auto store = open_sqlite_store(spec.output.database, store_options);
-  if (options.display != Display::quiet) say_what_comes(spec, executors, record.has_value());
   std::error_code failed;
   fs::create_directories(controls.files_dir + "/workers", failed);
   if (failed)
@@ -215,6 +251,9 @@ int run_command(const RunOptions& options) {
   const bool lines = cluster && options.display == Display::automatic;
   const auto display = make_display(spec, lines ? Display::lines : options.display, stdout);
   const auto observer = make_run_log(controls.files_dir + "/run.log", *display);
+  controls.on_open = [&] {
+    if (options.display != Display::quiet) say_what_comes(spec, executors, record.has_value());
+  };
   Controller controller(spec, *strategy, stopper.get(), *planner, *store, *transport, clock,
                         *observer, controls);
   Ending ending;
@@ -222,7 +261,7 @@ int run_command(const RunOptions& options) {
     Signals signals(controller);
     ending = controller.run();
   }
-  return say_how_it_ended(spec, ending, options);
+  return say_how_it_ended(spec, ending, options, controller.settled_now() > 0);
 }
 
 }  // namespace brood

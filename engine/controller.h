@@ -10,9 +10,11 @@
 // Tested by tests/simulation_test.cpp, which cuts the power at every event.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -38,12 +40,13 @@ struct ControllerOptions {
   Session session;
   int nodes = 1;  // expected; each says hello
   int workers_per_node = 1;
-  Millis lease{0};          // 0: the only node lives in this process
-  Millis node_wait{60000};  // how long to wait for all nodes before going on without some
-  std::string numeric_class;  // of a trainer that computes elsewhere; empty: the nodes' best
-  std::string files_dir;    // absolute: logs and checkpoints of this experiment
-  std::string base_dir;     // absolute: the config file's folder
-  int verify_every = 64;    // on resume, every n-th stored proposal is made again and compared
+  Millis lease{0};                // 0: the only node lives in this process
+  Millis node_wait{60000};        // how long to wait for all nodes before going on without some
+  std::string numeric_class;      // of a trainer that computes elsewhere; empty: the nodes' best
+  std::string files_dir;          // absolute: logs and checkpoints of this experiment
+  std::string base_dir;           // absolute: the config file's folder
+  std::function<void()> on_open;  // called once the store is ours, before anything starts
+  int verify_every = 64;  // on resume, every n-th stored proposal is made again and compared
 };
 
 struct Ending {
@@ -67,6 +70,9 @@ class Controller {
   void interrupt() noexcept;
 
   const std::vector<Trial>& trials() const { return trials_; }
+
+  // Trials that ended in this session.
+  std::int64_t settled_now() const { return settled_ - std::min(settled_, ended_before_); }
 
  private:
   // What a trial carries until it has ended.
@@ -137,7 +143,7 @@ class Controller {
   void close_after(TrialId last, Ending ending);
   void retain_checkpoints(const Trial& trial);
   void drop_checkpoints(TrialId k, int keep_from_epoch);
-  Live::End nan_end(int epoch) const;
+  Live::End nan_end(int epoch, double value) const;
   std::string from_database(const std::string& path) const;
   std::string trial_dir(TrialId k) const;
 

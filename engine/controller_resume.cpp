@@ -12,10 +12,12 @@ namespace brood {
 void Controller::resume() {
   History history = store_.open(spec_, options_.session);
   session_ = history.session;
-  if (history.config != spec_.config) store_.set_config(spec_.config);
+  const bool changed = history.config != spec_.config;
   numeric_class_ = history.numeric_class;
   load(std::move(history));
   verify_proposals();
+  if (changed) store_.set_config(spec_.config);
+  if (options_.on_open) options_.on_open();
 }
 
 void Controller::load(History history) {
@@ -57,7 +59,7 @@ void Controller::load_live(Trial& t, int attempts, int charged) {
     const Metric* metric = report.find(spec_.objective.metric);
     CHECK(metric != nullptr, "a stored report lacks the objective");
     live.values.push_back(oriented(metric->value));
-    if (std::isnan(metric->value)) live.end = nan_end(report.epoch);
+    if (!std::isfinite(metric->value)) live.end = nan_end(report.epoch, metric->value);
   }
   requeue(t.id, live);
 }
@@ -74,10 +76,11 @@ void Controller::verify_proposals() {
       for (; told_ < horizon && told_ < settled_; ++told_) strategy_.tell(trial(told_));
       const auto again = strategy_.propose(
           k, Rng(spec_.seed, static_cast<std::uint64_t>(k), Purpose::propose), points_);
-      if (!again || again->proposal.params != t.params)
+      // No proposal any more: the search was told to end earlier than it had come already.
+      if (again && again->proposal.params != t.params)
         throw UserError("experiment \"" + spec_.name + "\": trial " + std::to_string(k) + " (" +
                         to_text(t.params) + ") would be proposed as (" +
-                        (again ? to_text(again->proposal.params) : std::string("nothing")) +
+                        to_text(again->proposal.params) +
                         ") now: the record was made by another version of brood; resume it with "
                         "that version, or start a new experiment");
     }

@@ -295,8 +295,8 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
   live.values.push_back(oriented(metric->value));
   ++progress_.epochs;
   put(Reported{k, report, clock_.wall_us()});
-  if (std::isnan(metric->value)) {
-    live.end = nan_end(report.epoch);
+  if (!std::isfinite(metric->value)) {
+    live.end = nan_end(report.epoch, metric->value);
     const Place place = *live.place;
     transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
     end_attempt(k, live, std::string(to_text(Cause::nan)), false, live.end->why);
@@ -304,8 +304,10 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
   advance(k);
 }
 
-Controller::Live::End Controller::nan_end(int epoch) const {
-  return {Cause::nan, spec_.objective.metric + " became NaN at epoch " + std::to_string(epoch)};
+Controller::Live::End Controller::nan_end(int epoch, double value) const {
+  return {Cause::nan, spec_.objective.metric + " became " +
+                          (std::isnan(value) ? "NaN" : "infinite") + " at epoch " +
+                          std::to_string(epoch)};
 }
 
 void Controller::take_saved(TrialId k, Live& live, const Event& event) {

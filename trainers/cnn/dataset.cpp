@@ -44,7 +44,7 @@ Files find_files(const DatasetSpec& spec, const std::string& data_dir) {
     folders.push_back(data_dir);
     if (fashion) folders.push_back((fs::path(data_dir) / "fashion-mnist").string());
   }
-  if (fashion) folders.push_back(kFashionMnistPlace);
+  if (fashion && data_dir.empty()) folders.push_back(kFashionMnistPlace);
   if (folders.empty())
     throw UserError("dataset \"idx\": needs \"data_dir\", the folder with " +
                     std::string(kNames[0]) + " and its three companions (plain or .gz)");

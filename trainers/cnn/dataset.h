@@ -35,7 +35,7 @@ struct Split {
 
 // Decoded data stays in the process: workers serve many trials. Shared, as several trainers of one
 // process may use it at once, from any thread. Throws UserError for missing or damaged files.
-// data_dir: looked into first; empty: the usual places only.
+// data_dir: the only place that is looked into; empty: the usual places.
 std::shared_ptr<const Dataset> load_dataset(const DatasetSpec& spec, const std::string& data_dir);
 
 // Sizes and counts without decoding images, cached; counts are those of the files.
