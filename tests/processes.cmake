@@ -4,6 +4,7 @@ brood_test(processes_test LIBS brood_engine LABELS processes)
 brood_test(transports_contract_test LIBS brood_trainers SOURCES transports_contract.cpp LABELS processes)
 brood_test(trainers_contract_test LIBS brood_trainers SOURCES trainers_drive.cpp LABELS processes)
 brood_test(trainers_failures_test LIBS brood_trainers SOURCES trainers_drive.cpp LABELS processes)
+brood_test(trainers_docs_test LIBS brood_cli SOURCES trainers_drive.cpp LABELS processes)
 if(BROOD_MPI)
   add_executable(mpi_test ${CMAKE_CURRENT_LIST_DIR}/mpi_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/transports_contract.cpp)
