@@ -1,6 +1,7 @@
 // brood best: the ranking, or its first as a config.
 #include "cli/asked.h"
 #include "cli/best_config.h"
+#include "engine/error.h"
 
 namespace brood {
 
@@ -30,6 +31,8 @@ Table ranking(Reader& reader, const ExperimentRecord& experiment, std::int64_t c
 }  // namespace
 
 int best_command(const BestOptions& options, std::ostream& out) {
+  if (options.config && options.format != Format::people)
+    throw UserError("--config prints a config, which is JSON: it goes without --json and --csv");
   Asked asked = ask(options.where);
   const ExperimentRecord& experiment = asked.experiment;
   const Table table = ranking(asked.reader, experiment, options.config ? 1 : options.count);

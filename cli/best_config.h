@@ -8,9 +8,10 @@
 
 namespace brood {
 
-// The experiment's config (JSON text) with the trial's parameters as constants of its search space.
-// What the trainer says of parameters that were inactive is removed with them; so is all that makes
-// a search of it: stopper, budget, target, initial points.
+// The experiment's config (JSON text) with its trainer written out for the trial's parameters:
+// without references, choices and repeats. Trainers that are given the parameters find them as
+// constants of the search space. What makes a search of it is gone: stopper, budget, target,
+// initial points, and the memory limit that a run works out for its machine.
 std::string config_of(const std::string& experiment_config, const Layout& layout,
                       const Trial& trial);
 
