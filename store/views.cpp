@@ -20,11 +20,16 @@ std::string metric_list(const Layout& layout, const char* table) {
   return sql;
 }
 
+// A duplicate was not trained: its epochs are its original's, as its metrics are.
+constexpr const char* kEpochs =
+    "CASE WHEN t.same_as IS NULL THEN t.judged_epoch ELSE (SELECT o.judged_epoch FROM trial o "
+    "WHERE o.id = (t.experiment << 32 | t.same_as)) END AS epochs";
+
 std::string trials_view(const Layout& layout) {
   const std::string experiment = std::to_string(layout.experiment);
   std::string sql =
-      "SELECT t.number AS trial, t.state AS state, t.objective AS objective, "
-      "t.judged_epoch AS epochs";
+      std::string("SELECT t.number AS trial, t.state AS state, t.objective AS objective, ") +
+      kEpochs;
   for (const ParamColumn& param : layout.params) {
     const std::string column = quote_name(param.column);
     sql += ", p." + column + " AS " + column;
@@ -83,9 +88,8 @@ constexpr const char* kExperiments = R"(SELECT e.name AS name, e.state AS state,
   e.seed AS seed, e.numeric_class AS numeric_class, e.suffix AS suffix, e.created_us AS created_us,
   e.description AS description FROM experiment e)";
 
-constexpr const char* kAllTrials = R"(SELECT e.name AS experiment, t.number AS trial,
-  t.state AS state, t.objective AS objective, t.judged_epoch AS epochs, t.origin AS origin,
-  t.first_epoch AS first_epoch, t.last_epoch AS last_epoch, t.best_epoch AS best_epoch,
+constexpr const char* kAllTrials =
+    R"(, t.origin AS origin, t.first_epoch AS first_epoch, t.last_epoch AS last_epoch, t.best_epoch AS best_epoch,
   t.parent AS parent, t.same_as AS same_as, t.cause AS cause, t.why AS why
   FROM trial t JOIN experiment e ON e.id = t.experiment)";
 
@@ -102,7 +106,10 @@ void create_views(sqlite::Connection& db, const Layout& layout) {
   both("curve", curve_view(layout));
   both("lineage", lineage_view(layout));
   make(db, "experiments", kExperiments);
-  make(db, "all_trials", kAllTrials);
+  make(db, "all_trials",
+       std::string("SELECT e.name AS experiment, t.number AS trial, t.state AS state, "
+                   "t.objective AS objective, ") +
+           kEpochs + kAllTrials);
 }
 
 }  // namespace brood
