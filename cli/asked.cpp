@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <chrono>
 #include <ctime>
 #include <filesystem>
@@ -50,6 +51,24 @@ Where from_config(const Where& where) {
   return out;
 }
 
+// node_lost: node lost.
+std::string in_words(std::string text) {
+  std::replace(text.begin(), text.end(), '_', ' ');
+  return text;
+}
+
+// As typed into a shell.
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("_-./+:,@%=").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : printable(text)) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 }  // namespace
 
 Where resolved(const Where& where) {
@@ -74,9 +93,45 @@ bool alive(Reader& reader, const ExperimentRecord& experiment) {
 }
 
 std::string resume_command(Reader& reader, const ExperimentRecord& experiment) {
-  const std::vector<SessionRecord> sessions = reader.sessions(experiment);
-  const std::string config = sessions.empty() ? "" : sessions.back().session.config_file;
-  return "`brood resume " + (config.empty() ? "CONFIG" : printable(config)) + "`";
+  std::string out = "`brood resume " + shell_word(reader.path());
+  if (reader.experiments().size() > 1) out += " -e " + shell_word(experiment.name);
+  return out + "`";
+}
+
+Trial with_result(Reader& reader, const ExperimentRecord& experiment, TrialId id) {
+  Trial trial = reader.trial(experiment, id);
+  if (!trial.same_as) return trial;
+  Trial original = reader.trial(experiment, *trial.same_as);
+  trial.first_epoch = original.first_epoch;
+  trial.last_epoch = original.last_epoch;
+  trial.judged_epoch = original.judged_epoch;
+  trial.reports = std::move(original.reports);
+  trial.objective = original.objective;
+  trial.best_epoch = original.best_epoch;
+  return trial;
+}
+
+std::string event_text(const EventRecord& event) {
+  const Json body = Json::parse(event.body, nullptr, false);
+  if (event.kind == "charged_crash" && body.is_object()) {
+    std::string out = "an attempt crashed";
+    if (const auto attempt = body.find("attempt");
+        attempt != body.end() && attempt->is_number_integer())
+      out = "attempt " + std::to_string(attempt->get<std::int64_t>()) + " crashed";
+    if (const auto cause = body.find("cause"); cause != body.end() && cause->is_string())
+      out += " (" + in_words(cause->get<std::string>()) + ")";
+    return printable(out + ", charged");
+  }
+  const std::string text = body.is_string() ? body.get<std::string>() : event.body;
+  if (event.kind == "nondeterministic_trainer" && body.is_string()) return printable(text);
+  return printable(in_words(event.kind) + ": " + text);
+}
+
+std::string short_reason(const std::string& why) {
+  std::string line = why.substr(0, why.find('\n'));
+  constexpr std::string_view kAnnounced = "; the last lines of its log:";
+  if (line.ends_with(kAnnounced)) line.resize(line.size() - kAnnounced.size());
+  return printable(line);
 }
 
 std::int64_t now_us() {

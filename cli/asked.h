@@ -24,8 +24,18 @@ Where resolved(const Where& where);
 // Is a process running this experiment now? Told by the lock, so also after a kill -9.
 bool alive(Reader& reader, const ExperimentRecord& experiment);
 
-// The command that continues it: brood resume CONFIG.
+// The command that continues it: brood resume DATABASE. Not its config: the record has what --set
+// changed, and stays where it is.
 std::string resume_command(Reader& reader, const ExperimentRecord& experiment);
+
+// The trial; a duplicate with its original's epochs, reports and objective.
+Trial with_result(Reader& reader, const ExperimentRecord& experiment, TrialId id);
+
+// An event in words, without its trial.
+std::string event_text(const EventRecord& event);
+
+// The first line of a reason, without what announces a log that followed it. Printable.
+std::string short_reason(const std::string& why);
 
 std::int64_t now_us();
 std::string time_text(std::int64_t us);                           // 2026-03-04 05:06:07, local

@@ -23,7 +23,8 @@ int compare_command(const CompareOptions& options, std::ostream& out) {
   Asked asked = ask(options.where);
   const ExperimentRecord& experiment = asked.experiment;
   std::vector<Trial> trials;
-  for (const TrialId id : options.trials) trials.push_back(asked.reader.trial(experiment, id));
+  for (const TrialId id : options.trials)
+    trials.push_back(with_result(asked.reader, experiment, id));
 
   Table table;
   table.columns = {"name"};

@@ -1,4 +1,7 @@
 // brood query: trials by a filter, or a statement of the user's own.
+#include <filesystem>
+#include <utility>
+
 #include "cli/asked.h"
 #include "engine/error.h"
 #include "store/filter.h"
@@ -9,10 +12,59 @@ namespace {
 
 constexpr std::int64_t kLimitForPeople = 50;
 
+// Names between commas, each as it is written in a filter: "odd, name" stands in double quotes.
+// given: cut at all commas already, also at those within quotes and brackets.
+std::vector<std::string> names_of(const std::vector<std::string>& given) {
+  std::vector<std::string> out;
+  std::string name;
+  bool quoted = false;
+  int brackets = 0;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    for (const char c : given[i]) {
+      if (c == '"')
+        quoted = !quoted;
+      else
+        name += c;
+      if (!quoted && c == '[') ++brackets;
+      if (!quoted && c == ']') --brackets;
+    }
+    const bool cut = i + 1 < given.size() && (quoted || brackets > 0);
+    if (cut) {
+      name += ',';
+      continue;
+    }
+    name.erase(0, name.find_first_not_of(' '));
+    name.erase(name.find_last_not_of(' ') + 1);
+    out.push_back(std::exchange(name, ""));
+    brackets = 0;
+  }
+  if (quoted) throw UserError("\"" + out.back() + "\": a quote is never closed");
+  return out;
+}
+
+// `brood query sweep.json`: who names a file where a filter stands means its database.
+QueryOptions with_file_understood(QueryOptions options) {
+  std::error_code ignored;
+  const std::string& text = options.filter;
+  if (!text.empty() && std::filesystem::is_regular_file(text, ignored)) {
+    if (!options.where.database.empty())
+      throw UserError("name the database once: \"" + text + "\" or --db \"" +
+                      options.where.database + "\"");
+    options.where.database = std::exchange(options.filter, "");
+    return options;
+  }
+  const bool file_name = text.find_first_of(" =<>!()'\"") == std::string::npos &&
+                         (text.ends_with(".json") || text.ends_with(".db"));
+  if (file_name)
+    throw UserError("\"" + text + "\" is no condition, and there is no such file; a database or " +
+                    "config is named with --db " + text);
+  return options;
+}
+
 std::vector<KnownColumn> chosen(const ExperimentRecord& experiment,
                                 const std::vector<std::string>& names,
                                 const std::vector<KnownColumn>& known) {
-  std::vector<std::string> wanted = names;
+  std::vector<std::string> wanted = names_of(names);
   if (wanted.empty()) {
     wanted = {"trial", "state", "objective", "epochs"};
     for (const ParamColumn& param : experiment.layout.params) wanted.push_back(param.column);
@@ -36,7 +88,7 @@ Table by_filter(const QueryOptions& options, bool& more) {
   const std::vector<KnownColumn> known = asked.reader.columns(asked.experiment);
   const std::vector<KnownColumn> columns = chosen(asked.experiment, options.columns, known);
   std::vector<SortKey> sort;
-  for (const std::string& key : options.sort) sort.push_back(sort_key(key, known));
+  for (const std::string& key : names_of(options.sort)) sort.push_back(sort_key(key, known));
   if (options.limit && *options.limit < 0)
     throw UserError("--limit is " + std::to_string(*options.limit) + ": it counts rows");
   const bool curbed = !options.limit && options.format == Format::people;
@@ -51,7 +103,8 @@ Table by_filter(const QueryOptions& options, bool& more) {
 
 }  // namespace
 
-int query_command(const QueryOptions& options, std::ostream& out) {
+int query_command(const QueryOptions& given, std::ostream& out) {
+  const QueryOptions options = with_file_understood(given);
   Table table;
   bool more = false;
   if (!options.sql.empty()) {

@@ -38,7 +38,8 @@ void show_head(Asked& asked, const Trial& trial, std::ostream& out) {
       << trial.judged_epoch << " official\n";
   out << "seed         " << trial.seed << "\n";
   if (trial.parent) out << "parent       trial " << *trial.parent << "\n";
-  if (trial.same_as) out << "same as      trial " << *trial.same_as << "\n";
+  if (trial.same_as)
+    out << "same as      trial " << *trial.same_as << ", whose objective and epochs these are\n";
   if (!trial.lineage.empty()) out << "genes from   trial " << list_text(trial.lineage) << "\n";
   const auto children = asked.reader.children(experiment, trial.id);
   if (!children.empty()) out << "genes in     trial " << list_text(children) << "\n";
@@ -50,7 +51,8 @@ void show_head(Asked& asked, const Trial& trial, std::ostream& out) {
         << printable(to_text(value)) << "\n";
 }
 
-Table report_table(const ExperimentRecord& experiment, const Trial& trial) {
+// ended: of the trial whose reports they are.
+Table report_table(const ExperimentRecord& experiment, const Trial& trial, bool ended) {
   Table table;
   table.columns = {"epoch"};
   for (const MetricColumn& metric : experiment.layout.metrics)
@@ -67,15 +69,15 @@ Table report_table(const ExperimentRecord& experiment, const Trial& trial) {
       row.push_back(cell_of(at != report.metrics.end() ? std::optional(at->value) : std::nullopt));
     }
     const bool counts = report.epoch <= trial.judged_epoch;
-    row.emplace_back(std::string(counts ? "yes" : ended(trial.state) ? "no" : "not yet"));
+    row.emplace_back(std::string(counts ? "yes" : ended ? "no" : "not yet"));
   }
   return table;
 }
 
 Table attempt_table(const std::vector<AttemptRecord>& attempts) {
   Table table;
-  table.columns = {"attempt", "executor", "device", "from epoch", "started", "took",
-                   "end",     "charged",  "memory", "log",        "why"};
+  table.columns = {"attempt", "executor", "device",  "from epoch", "started",
+                   "took",    "end",      "charged", "memory",     "why"};
   for (const AttemptRecord& one : attempts) {
     auto& row = table.rows.emplace_back();
     row.emplace_back(std::int64_t{one.attempt});
@@ -87,8 +89,7 @@ Table attempt_table(const std::vector<AttemptRecord>& attempts) {
     row.emplace_back(one.end.value_or("running"));
     row.emplace_back(one.charged);
     row.push_back(text_cell(one.max_rss > 0 ? size_text(one.max_rss) : ""));
-    row.push_back(text_cell(one.log));
-    row.push_back(text_cell(one.why.substr(0, one.why.find('\n'))));
+    row.push_back(text_cell(short_reason(one.why)));
   }
   return table;
 }
@@ -97,19 +98,30 @@ void show_people(Asked& asked, const Trial& trial, std::ostream& out) {
   const int width = terminal_width();
   show_head(asked, trial, out);
   if (!trial.reports.empty()) {
-    out << "\nreports\n";
-    print(report_table(asked.experiment, trial), Format::people, width, out);
+    out << "\nreports";
+    if (trial.same_as) out << " of trial " << *trial.same_as;
+    out << "\n";
+    const TrialId whose = trial.same_as.value_or(trial.id);
+    const bool is_ended = ended(asked.reader.trial(asked.experiment, whose).state);
+    print(report_table(asked.experiment, trial, is_ended), Format::people, width, out);
   }
   const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
   if (!attempts.empty()) {
     out << "\nattempts\n";
     print(attempt_table(attempts), Format::people, width, out);
+    for (const AttemptRecord& one : attempts)
+      if (!one.log.empty())
+        out << "log of attempt " << one.attempt << ": "
+            << printable(path_beside(asked.reader.path(), one.log)) << "\n";
   }
   for (const CheckpointSaved& saved : asked.reader.checkpoints(asked.experiment, trial.id))
     out << "\ncheckpoint   epoch " << saved.epoch << ", " << size_text(saved.bytes) << ": "
         << printable(path_beside(asked.reader.path(), saved.path)) << "\n";
   out << "\nwhy\n";
-  for (const std::string& sentence : why_trial(asked, trial)) out << "  " << sentence << "\n";
+  // Not of `trial`: why is about what this one did itself.
+  for (const std::string& sentence :
+       why_trial(asked, asked.reader.trial(asked.experiment, trial.id)))
+    out << "  " << sentence << "\n";
 }
 
 Json attempts_json(const std::vector<AttemptRecord>& attempts) {
@@ -149,6 +161,7 @@ void show_json(Asked& asked, const Trial& trial, std::ostream& out) {
                {"cause", to_text(trial.cause)},
                {"why", trial.why},
                {"params", to_json(trial.params)}};
+  if (trial.same_as) json["reports_of"] = *trial.same_as;
   json["reports"] = Json::array();
   for (const Report& report : trial.reports) json["reports"].push_back(to_json(report));
   json["attempts"] = attempts_json(asked.reader.attempts(asked.experiment, trial.id));
@@ -163,7 +176,7 @@ void show_json(Asked& asked, const Trial& trial, std::ostream& out) {
 
 int show_command(const ShowOptions& options, std::ostream& out) {
   Asked asked = ask(options.where);
-  const Trial trial = asked.reader.trial(asked.experiment, options.trial);
+  const Trial trial = with_result(asked.reader, asked.experiment, options.trial);
   if (options.format == Format::json)
     show_json(asked, trial, out);
   else

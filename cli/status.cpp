@@ -55,26 +55,46 @@ std::string state_text(const Snapshot& now) {
   std::string out = experiment.state;
   if (experiment.state == "running" && !now.alive)
     out = "interrupted (no process runs it; continue with " + now.resume + ")";
-  if (!experiment.why.empty()) out += ": " + printable(experiment.why);
+  if (!experiment.why.empty()) out += ": " + short_reason(experiment.why);
   return out;
 }
 
-std::int64_t done(const StateCounts& counts) {
-  return counts.all() - counts.waiting - counts.running;
+// Trials that ended, of those that are expected. Duplicates do not count towards max_trials, but
+// do towards what a strategy has to offer.
+std::int64_t ended_of_expected(const Snapshot& now) {
+  const StateCounts& counts = now.counts;
+  const std::int64_t ended = counts.all() - counts.waiting - counts.running;
+  const Json config = Json::parse(now.experiment.config, nullptr, false);
+  const Json* limit = nullptr;
+  if (config.is_object() && config.contains("budget") && config["budget"].is_object() &&
+      config["budget"].contains("max_trials"))
+    limit = &config["budget"]["max_trials"];
+  const bool limited = limit != nullptr && limit->is_number_integer() && now.session &&
+                       now.session->session.expected == limit->get<std::int64_t>();
+  return limited ? ended - counts.duplicate : ended;
 }
 
 std::string trials_text(const Snapshot& now) {
   const StateCounts& counts = now.counts;
-  std::string out = std::to_string(done(counts)) + " done";
-  // Duplicates do not count towards what is expected.
-  if (now.session && now.session->session.expected)
-    out = std::to_string(done(counts) - counts.duplicate) + " of " +
-          std::to_string(*now.session->session.expected) + " done";
-  const std::pair<std::int64_t, const char*> parts[] = {
-      {counts.completed, "completed"}, {counts.stopped, "stopped"},
-      {counts.failed, "failed"},       {counts.infeasible, "infeasible"},
-      {counts.duplicate, "duplicate"}, {counts.surplus, "surplus"},
-      {counts.running, "running"},     {counts.waiting, "waiting"}};
+  const std::int64_t ended = ended_of_expected(now);
+  std::string out = count_text(ended, "trial") + " ended";
+  const std::int64_t expected = now.session ? now.session->session.expected.value_or(-1) : -1;
+  if (now.experiment.state == "completed")
+    out = count_text(counts.all(), "trial");
+  else if (ended <= expected)
+    out = std::to_string(ended) + " of about " + count_text(expected, "trial") + " ended";
+  const bool gone = now.experiment.state == "running" && !now.alive;
+  const std::pair<std::int64_t, std::string> parts[] = {
+      {counts.completed, "completed"},
+      {counts.stopped, "stopped"},
+      {counts.failed, "failed"},
+      {counts.infeasible, "infeasible"},
+      {counts.duplicate, counts.duplicate == 1 ? "duplicate" : "duplicates"},
+      {counts.surplus, "surplus"},
+      {counts.running, !gone                 ? "running"
+                       : counts.running == 1 ? "was running"
+                                             : "were running"},
+      {counts.waiting, "waiting"}};
   const char* gap = ": ";
   for (const auto& [count, name] : parts) {
     if (count == 0) continue;
@@ -83,6 +103,8 @@ std::string trials_text(const Snapshot& now) {
   }
   return out;
 }
+
+constexpr double kRateAfterSeconds = 10.0;  // before, a rate says little
 
 double session_seconds(const Snapshot& now) {
   if (!now.session) return 0.0;
@@ -107,8 +129,7 @@ std::optional<double> trials_a_minute(const Snapshot& now) {
 std::optional<Millis> remaining(const Snapshot& now) {
   const auto rate = trials_a_minute(now);
   if (!now.alive || !rate || !now.session->session.expected) return std::nullopt;
-  const std::int64_t left =
-      *now.session->session.expected - (done(now.counts) - now.counts.duplicate);
+  const std::int64_t left = *now.session->session.expected - ended_of_expected(now);
   const double ms = static_cast<double>(std::max<std::int64_t>(left, 0)) / *rate * 60'000.0;
   return Millis(static_cast<std::int64_t>(ms) / 1000 * 1000);
 }
@@ -137,16 +158,32 @@ Table running_table(const Snapshot& now) {
   return table;
 }
 
+std::string params_text(const ParamSet& params) {
+  std::string out;
+  for (const auto& [name, value] : params.entries())
+    out += (out.empty() ? "" : " ") + printable(name) + "=" + people_text(cell_of(&value));
+  return out;
+}
+
+// Trials that ended in a second, a minute or an hour: a number that people read.
+std::string rate_text(double a_minute) {
+  const auto rounded = [](double rate) { return shown_number(std::round(rate * 10) / 10); };
+  if (a_minute >= 120) return rounded(a_minute / 60) + " trials a second";
+  if (a_minute < 2) return rounded(a_minute * 60) + " trials an hour";
+  return rounded(a_minute) + " trials a minute";
+}
+
 void show_people(const Snapshot& now, std::ostream& out) {
   const ExperimentRecord& experiment = now.experiment;
   out << "experiment  " << printable(experiment.name) << " (seed " << experiment.seed << ")\n";
   out << "state       " << state_text(now) << "\n";
   out << "database    " << printable(now.where.database) << "\n";
+  if (!experiment.numeric_class.empty())
+    out << "numerics    " << printable(experiment.numeric_class) << "\n";
   out << "trials      " << trials_text(now) << "\n";
   if (now.best)
     out << "best        trial " << now.best->id << ": " << printable(experiment.objective) << " "
-        << shown_number(*now.best->objective) << " (" << printable(to_text(now.best->params))
-        << ")\n";
+        << shown_number(*now.best->objective) << " (" << params_text(now.best->params) << ")\n";
   if (now.session) {
     const Session& session = now.session->session;
     out << "session     " << now.session->number << ": "
@@ -159,8 +196,8 @@ void show_people(const Snapshot& now, std::ostream& out) {
   }
   if (const auto share = busy_share(now))
     out << "executors   busy " << percent(*share) << " of the time\n";
-  if (const auto rate = trials_a_minute(now)) {
-    out << "rate        " << shown_number(std::round(*rate * 10) / 10) << " trials a minute";
+  if (const auto rate = trials_a_minute(now); rate && session_seconds(now) >= kRateAfterSeconds) {
+    out << "rate        " << rate_text(*rate);
     if (const auto left = remaining(now)) out << "; about " << duration_text(*left) << " left";
     out << "\n";
   }
@@ -168,11 +205,11 @@ void show_people(const Snapshot& now, std::ostream& out) {
     out << "epochs      " << now.usage.epochs << " by trials that ended, " << percent(*share)
         << " of them past a verdict to stop\n";
   for (const EventRecord& event : now.events)
-    out << "event       " << time_text(event.at_us) << " " << printable(event.kind) << " "
-        << (event.at_trial ? "(trial " + std::to_string(*event.at_trial) + ") " : "")
-        << printable(event.body) << "\n";
+    out << "event       " << time_text(event.at_us) << " "
+        << (event.at_trial ? "trial " + std::to_string(*event.at_trial) + ": " : "")
+        << event_text(event) << "\n";
   if (now.running.empty()) return;
-  out << "\n";
+  out << (now.alive ? "\nrunning\n" : "\nwere running\n");
   print(running_table(now), Format::people, terminal_width(), out);
 }
 

@@ -60,44 +60,93 @@ std::vector<bool> number_columns(const Table& table) {
 constexpr std::size_t kGap = 2;
 constexpr std::size_t kNarrowest = 12;  // a text is not cut below this
 
+std::size_t row_width(const std::vector<std::size_t>& widths) {
+  std::size_t total = widths.empty() ? 0 : kGap * (widths.size() - 1);
+  for (const std::size_t width : widths) total += width;
+  return total;
+}
+
 // Takes from the widest texts until a row fits, or nothing is left to take.
 void narrow(std::vector<std::size_t>& widths, const std::vector<bool>& numbers, std::size_t room) {
-  std::size_t total = kGap * (widths.size() - 1);
-  for (const std::size_t width : widths) total += width;
-  while (total > room) {
+  for (std::size_t total = row_width(widths); total > room; --total) {
     std::size_t widest = widths.size();
     for (std::size_t i = 0; i < widths.size(); ++i)
       if (!numbers[i] && (widest == widths.size() || widths[i] > widths[widest])) widest = i;
     if (widest == widths.size() || widths[widest] <= kNarrowest) return;
     --widths[widest];
-    --total;
   }
+}
+
+// A table as it is drawn: the header and the rows as texts, all of the same length.
+struct Drawing {
+  std::vector<std::vector<std::string>> lines;
+  std::vector<std::size_t> widths;
+  std::vector<bool> numbers;
+
+  void erase(std::size_t column) {
+    const auto at = static_cast<std::ptrdiff_t>(column);
+    for (auto& line : lines) line.erase(line.begin() + at);
+    widths.erase(widths.begin() + at);
+    numbers.erase(numbers.begin() + at);
+  }
+  bool constant(std::size_t column) const {
+    for (std::size_t i = 2; i < lines.size(); ++i)
+      if (lines[i][column] != lines[1][column]) return false;
+    return lines.size() > 2;
+  }
+};
+
+void note(std::string& list, const std::string& item) {
+  list = item + (list.empty() ? "" : ", ") + list;
+}
+
+// Makes the rows fit: columns that say the same in every row go into a note, the last ones first;
+// then long texts are cut; then the last columns are left out. The first column stays.
+std::string fit(Drawing& drawing, std::size_t room) {
+  std::string same, left_out;
+  for (std::size_t i = drawing.widths.size(); i-- > 1 && row_width(drawing.widths) > room;) {
+    if (!drawing.constant(i)) continue;
+    note(same, drawing.lines[0][i] + " " + drawing.lines[1][i]);
+    drawing.erase(i);
+  }
+  narrow(drawing.widths, drawing.numbers, room);
+  while (drawing.widths.size() > 1 && row_width(drawing.widths) > room) {
+    note(left_out, drawing.lines[0].back());
+    drawing.erase(drawing.widths.size() - 1);
+  }
+  std::string out;
+  if (!same.empty()) out += "(the same in all rows: " + same + ")\n";
+  if (!left_out.empty()) out += "(no room for: " + left_out + ")\n";
+  return out;
 }
 
 void print_people(const Table& table, int width, std::ostream& out) {
   if (table.columns.empty()) return;
-  const std::vector<bool> numbers = number_columns(table);
-  std::vector<std::vector<std::string>> lines;
-  auto& header = lines.emplace_back();
+  Drawing drawing;
+  drawing.numbers = number_columns(table);
+  auto& header = drawing.lines.emplace_back();
   for (const std::string& column : table.columns) header.push_back(printable(column));
   for (const auto& row : table.rows) {
-    auto& line = lines.emplace_back();
+    auto& line = drawing.lines.emplace_back();
     for (const Cell& cell : row) line.push_back(people_text(cell));
   }
-  std::vector<std::size_t> widths(table.columns.size(), 1);
-  for (const auto& line : lines)
+  std::vector<std::size_t>& widths = drawing.widths;
+  widths.assign(table.columns.size(), 1);
+  for (const auto& line : drawing.lines)
     for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], length(line[i]));
-  if (width > 0) narrow(widths, numbers, static_cast<std::size_t>(width));
+  const std::string notes = width > 0 ? fit(drawing, static_cast<std::size_t>(width)) : "";
 
-  lines.insert(lines.begin() + 1, std::vector<std::string>());
-  for (const std::size_t each : widths) lines[1].emplace_back(each, '-');
-  for (const auto& line : lines) {
+  std::vector<std::string> rule;
+  for (const std::size_t each : widths) rule.emplace_back(each, '-');
+  drawing.lines.insert(drawing.lines.begin() + 1, std::move(rule));
+  for (const auto& line : drawing.lines) {
     std::string text;
     for (std::size_t i = 0; i < line.size(); ++i)
-      text += (i > 0 ? "  " : "") + fitted(line[i], widths[i], numbers[i]);
+      text += (i > 0 ? "  " : "") + fitted(line[i], widths[i], drawing.numbers[i]);
     text.erase(text.find_last_not_of(' ') + 1);
     out << text << '\n';
   }
+  out << notes;
 }
 
 std::string exact_text(double value) { return to_text(Value(value)); }
@@ -192,10 +241,16 @@ std::string people_text(const Cell& cell) {
 }
 
 std::string printable(std::string_view text, bool lines) {
-  std::string out(text);
-  for (char& c : out) {
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    if (control && !(lines && (c == '\n' || c == '\t'))) c = '?';
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool wanted = lines && (byte == '\n' || byte == '\t');
+    // U+0080 to U+009F steer some terminals as ESC does.
+    const bool high = byte == 0xc2 && i + 1 < text.size() &&
+                      static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
+                      static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    out += (byte < 0x20 && !wanted) || byte == 0x7f || high ? '?' : text[i];
+    if (high) ++i;
   }
   return out;
 }

@@ -18,9 +18,10 @@ struct Table {
 };
 
 // People: numbers to the right with at most 6 significant digits, "-" for a missing value, control
-// characters as '?', the widest texts cut so that a row fits `width` characters (0: as wide as it
-// gets). JSON: an array of objects, a row a line, numbers exact. CSV: lines end in CR LF, numbers
-// exact, a missing value is empty, an empty text "".
+// characters as '?'. A row fits `width` characters (0: as wide as it gets): columns that say the
+// same in all rows go into a note below, then the widest texts are cut, then the last columns left
+// out, with a note. JSON: an array of objects, a row a line, numbers exact. CSV: lines end in CR
+// LF, numbers exact, a missing value is empty, an empty text "".
 void print(const Table& table, Format format, int width, std::ostream& out);
 
 // Of the terminal that standard output is; 0 when it is none.

@@ -18,23 +18,39 @@ std::string score_text(const ExperimentRecord& experiment, double score) {
   return shown_number(experiment.maximize ? score : -score);
 }
 
-std::string attempt_text(const AttemptRecord& attempt) {
-  std::string out = "Attempt " + std::to_string(attempt.attempt) + " on " +
-                    printable(attempt.executor) + " from epoch " +
-                    std::to_string(attempt.from_epoch);
-  if (!attempt.end) return out.append(" has not ended.");
-  out += " ended: ";
-  out += attempt.end->empty() ? "cut off" : printable(*attempt.end);
+std::string end_text(const AttemptRecord& attempt) {
+  if (!attempt.end) return "has not ended";
+  std::string out = attempt.end->empty() ? std::string("was cut off") : "ended: ";
+  for (const char c : printable(*attempt.end)) out += c == '_' ? ' ' : c;
   if (attempt.ended_us)
     out.append(" after ").append(span_text(attempt.started_us, *attempt.ended_us));
-  out += attempt.charged ? " (charged)." : ".";
-  if (!attempt.why.empty()) out.append(" ").append(printable(attempt.why, true));
-  return out;
+  return attempt.charged ? out + ", charged" : out;
 }
 
-void add_attempts(Asked& asked, TrialId trial, Sentences& out) {
-  for (const AttemptRecord& attempt : asked.reader.attempts(asked.experiment, trial))
-    out.push_back(attempt_text(attempt));
+// A line each. told: a reason that has been said already.
+void add_attempts(Asked& asked, TrialId trial, Sentences& out, const std::string& told = "") {
+  bool charged = false;
+  std::string before = told;
+  for (const AttemptRecord& attempt : asked.reader.attempts(asked.experiment, trial)) {
+    std::string text = "Attempt " + std::to_string(attempt.attempt) + " on " +
+                       printable(attempt.executor) + " from epoch " +
+                       std::to_string(attempt.from_epoch) + " " + end_text(attempt);
+    const std::string why = short_reason(attempt.why);
+    if (!why.empty() && why != before) text.append(": ").append(why);
+    if (!why.empty()) before = why;
+    out.push_back(text + ".");
+    charged = charged || attempt.charged;
+  }
+  if (charged)
+    out.emplace_back("(charged: it counts against fault_tolerance.max_retries_per_trial.)");
+}
+
+void add_events(Asked& asked, std::int64_t count, std::optional<TrialId> trial, Sentences& out) {
+  for (const EventRecord& event : asked.reader.events(asked.experiment, count, trial)) {
+    // Of a trial the attempts have told it.
+    if (trial && event.kind == "charged_crash") continue;
+    out.push_back("Event at " + time_text(event.at_us) + ": " + event_text(event));
+  }
 }
 
 void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
@@ -107,14 +123,21 @@ void why_stopped(Asked& asked, const Trial& trial, Sentences& out) {
 }
 
 void why_failed(Asked& asked, const Trial& trial, Sentences& out) {
-  out.push_back("Trial " + std::to_string(trial.id) + " failed (" +
-                std::string(to_text(trial.cause)) + "): " + printable(trial.why, true));
-  add_attempts(asked, trial.id, out);
+  const std::string why = short_reason(trial.why);
+  std::string cause(to_text(trial.cause));
+  std::replace(cause.begin(), cause.end(), '_', ' ');
+  out.push_back("Trial " + std::to_string(trial.id) + " failed (" + cause + "): " + why);
+  add_attempts(asked, trial.id, out, why);
   const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
-  if (attempts.empty() || attempts.back().log.empty()) return;
-  const std::string path = path_beside(asked.reader.path(), attempts.back().log);
-  const std::string tail = log_tail(path, 0, 10);
-  if (!tail.empty()) out.push_back("The end of " + printable(path) + ":\n" + tail);
+  const bool logged = !attempts.empty() && !attempts.back().log.empty();
+  const std::string path =
+      logged ? path_beside(asked.reader.path(), attempts.back().log) : std::string();
+  const std::string tail = logged ? log_tail(path, 0, 10) : std::string();
+  const std::size_t line_end = trial.why.find('\n');
+  if (!tail.empty())
+    out.push_back("The end of " + printable(path) + ":\n" + printable(tail, true));
+  else if (line_end != std::string::npos)  // its log is gone, but the record holds some lines
+    out.push_back(printable(trial.why.substr(line_end + 1), true));
 }
 
 void why_completed(Asked& asked, const Trial& trial, Sentences& out) {
@@ -133,9 +156,7 @@ void why_not_started(Asked& asked, Sentences& out) {
   const StateCounts counts = asked.reader.counts(asked.experiment);
   if (counts.running == 0 && counts.waiting == 0)
     out.push_back("No trial is open; the next proposal is being made, or the run is about to end.");
-  for (const EventRecord& event : asked.reader.events(asked.experiment, 3))
-    out.push_back("Event at " + time_text(event.at_us) + ": " + printable(event.kind) + " " +
-                  printable(event.body));
+  add_events(asked, 3, std::nullopt, out);
 }
 
 }  // namespace
@@ -160,7 +181,7 @@ std::vector<std::string> why_trial(Asked& asked, const Trial& trial) {
       why_failed(asked, trial, out);
       break;
     case TrialState::infeasible:
-      out.push_back(name + " is infeasible: " + printable(trial.why) + ".");
+      out.push_back(name + " is infeasible: " + short_reason(trial.why) + ".");
       break;
     case TrialState::duplicate:
       out.push_back(name + " has the same parameters as trial " +
@@ -168,12 +189,10 @@ std::vector<std::string> why_trial(Asked& asked, const Trial& trial) {
                     " and shares its result; nothing was trained for it.");
       break;
     case TrialState::surplus:
-      out.push_back(name + " does not count: " + printable(trial.why) + ".");
+      out.push_back(name + " does not count: " + short_reason(trial.why) + ".");
       break;
   }
-  for (const EventRecord& event : asked.reader.events(asked.experiment, 20, trial.id))
-    out.push_back("Event at " + time_text(event.at_us) + ": " + printable(event.kind) + " " +
-                  printable(event.body));
+  add_events(asked, 20, trial.id, out);
   return out;
 }
 
@@ -199,7 +218,7 @@ std::vector<std::string> why_experiment(Asked& asked) {
   } else {
     out.push_back(name + " is " + experiment.state +
                   (experiment.why.empty() ? std::string(": it came to its end.")
-                                          : ": " + printable(experiment.why) + "."));
+                                          : ": " + short_reason(experiment.why) + "."));
     if (experiment.state == "interrupted")
       out.push_back("Continue it with " + resume_command(asked.reader, experiment) + ".");
   }

@@ -9,7 +9,10 @@
 #include <sstream>
 
 #include "cli/best_config.h"
+#include "cli/config.h"
+#include "cli/config_trainer.h"
 #include "engine/error.h"
+#include "strategies/strategies.h"
 #include "tests/store_fixture.h"
 
 namespace brood {
@@ -165,6 +168,65 @@ TEST_F(Questions, BestAsConfigHoldsTheWinnerAsConstants) {
   expect_golden("best_config.json", said(best_command, BestOptions{where(), 10, true}));
 }
 
+// The config of a trial at the space's `point`-th covering point.
+std::string winner_of(const std::string& config, std::size_t point) {
+  const ExperimentSpec spec = read_config_text(config, "/there/search.json");
+  Layout layout;
+  layout.params = param_columns(spec.space);
+  Trial trial;
+  trial.id = 7;
+  const std::vector<Point> points = covering_sample(spec.space);
+  trial.params = spec.space.mask(points[point % points.size()]);
+  return config_of(spec.config, layout, trial);
+}
+
+std::string search_of(const std::string& space, const std::string& trainer) {
+  return R"({"version": 1, "experiment": {"name": "search", "seed": 3},
+    "objective": {"metric": "val_accuracy", "goal": "maximize", "target": 0.9},
+    "search": {"algorithm": "genetic", "settings": {"population_size": 4, "generations": 2}},
+    "initial_points": [], "early_stopping": {"algorithm": "median"},
+    "resources": {"executors": 2, "memory_per_trial": "1234MiB"},
+    "search_space": )" +
+         space + R"(, "trainer": )" + trainer + "}";
+}
+
+TEST(BestConfig, IsAcceptedOfEveryTrainerWithChoicesAndRepeats) {
+  const std::string space = R"({"depth": [1, 2], "tail": ["none", "one"], "units[1..2]": [8, 16],
+    "momentum": {"type": "float", "min": 0.1, "max": 0.9, "when": {"tail": ["one"]}}})";
+  const std::string layers = R"([{"repeat": {"count": {"$param": "depth"}, "as": "i", "body": [
+      {"dense": {"units": {"$param": "units[i]"}, "activation": "relu"}}]}},
+    {"choose": {"by": {"$param": "tail"}, "cases": {"none": [],
+      "one": [{"dropout": {"rate": {"$param": "momentum"}}}]}}}])";
+  const std::string arguments = R"(["train", {"$expr": "depth * 2"},
+    {"choose": {"by": {"$param": "tail"}, "cases": {"none": [], "one": ["--tail"]}}},
+    {"repeat": {"count": {"$param": "depth"}, "as": "i", "body": [{"$param": "units[i]"}]}}])";
+  const std::vector<std::string> configs = {
+      search_of(space,
+                R"({"name": "cnn", "dataset": "fashion_mnist", "validation": 0.1, "epochs": 2,
+        "batch_size": 32, "optimizer": {"name": "adam", "learning_rate": 0.001}, "layers": )" +
+                    layers + "}"),
+      search_of(space, R"({"name": "command", "epochs": 2, "argv": )" + arguments + "}"),
+      search_of(space, R"({"name": "synthetic", "epochs": 2, "function": "sphere",
+        "noise": {"$expr": "depth / 10"}})")};
+  for (const std::string& config : configs)
+    for (std::size_t point = 0; point < 20; ++point) {
+      const std::string winner = winner_of(config, point);
+      const ExperimentSpec spec = read_config_text(winner, "/there/winner.json");
+      EXPECT_EQ(make_strategy(spec)->total(), 1) << winner;
+      EXPECT_EQ(spec.resources.executors, 2);
+      EXPECT_THAT(winner, Not(HasSubstr("memory_per_trial")));
+      for (const char* reference : {"$param", "$expr", "choose", "repeat"})
+        EXPECT_THAT(winner, Not(HasSubstr(reference)));
+    }
+}
+
+TEST_F(Questions, BestAsConfigIsJsonAlready) {
+  EXPECT_THAT(refusal([&] {
+                said(best_command, BestOptions{where(), 10, true, Format::json});
+              }),
+              HasSubstr("goes without --json"));
+}
+
 TEST_F(Questions, StatusOfARunThatIsGoneSaysHowToGoOn) {
   expect_golden("status.txt", [&] {
     // The times since the last sign of life grow.
@@ -266,6 +328,141 @@ TEST_F(Questions, CompareShowsWhatDiffers) {
                 said(compare_command, CompareOptions{where(), {1}});
               }),
               HasSubstr("two trials or more"));
+}
+
+TEST_F(Questions, DuplicatesShowTheirOriginalsResult) {
+  expect_golden("show_5.txt", said(show_command, ShowOptions{where(), 5}));
+  const std::string json = said(show_command, ShowOptions{where(), 5, Format::json});
+  EXPECT_THAT(json, HasSubstr("\"reports_of\": 1"));
+  EXPECT_EQ(said(compare_command, CompareOptions{where(), {1, 5}, Format::csv}),
+            "name,trial 1,trial 5,same\r\nstate,completed,duplicate,no\r\n"
+            "objective,0.8,0.8,yes\r\nepochs,3,3,yes\r\n"
+            "learning_rate,0.05,0.016666666666666666,no\r\nfilters[1],64,64,yes\r\n"
+            "optimizer,adam,adam,yes\r\nnesterov,,,yes\r\nval_accuracy,0.8,0.8,yes\r\n"
+            "seconds_per_epoch,0.5,0.5,yes\r\n");
+  QueryOptions options;
+  options.where = where();
+  options.filter = "same_as = 1";
+  options.columns = {"epochs", "val_accuracy"};
+  options.format = Format::csv;
+  EXPECT_EQ(said(query_command, options), "epochs,val_accuracy\r\n3,0.8\r\n");
+  options.filter = "";
+  options.columns = {};
+  options.sql = "SELECT epochs FROM all_trials WHERE trial = 5";
+  EXPECT_EQ(said(query_command, options), "epochs\r\n3\r\n");
+}
+
+// A failure whose reason ends with what its program had said.
+TEST_F(Questions, WhyTellsTheEndOfALogOnce) {
+  const std::string file = *folder_ / "log.db";
+  const std::string reason =
+      "the program ended with status 1; the last lines of its log:\nTraceback\n\x1b[31mno GPU";
+  {
+    SqliteStoreOptions options;
+    options.power_safe = false;
+    const auto store = open_sqlite_store(file, options);
+    ExperimentSpec spec = small_spec("log");
+    store->open(spec, small_session());
+    Trial trial = small_trial(0);
+    store->put(TrialAdded{trial});
+    for (int attempt : {1, 2, 3}) {
+      store->put(AttemptStarted{0, attempt, "here/1.0", "here", "cpu", "any", 2'000'000, 1,
+                                "log.db.files/attempt.log"});
+      store->put(AttemptEnded{0, attempt, 3'000'000, "exit_status", true, reason, 0});
+      store->put(
+          EventLogged{0, 3'000'000, "charged_crash", R"({"attempt":1,"cause":"exit_status"})"});
+    }
+    trial.state = TrialState::failed;
+    trial.cause = Cause::exit_status;
+    trial.why = reason;
+    store->put(TrialChanged{trial});
+    store->put(StateChanged{"failed", "1 trial failed, the last: " + reason});
+    store->flush();
+  }
+  const std::string attempts =
+      "Trial 0 failed (exit status): the program ended with status 1\n"
+      "Attempt 1 on here/1.0 from epoch 1 ended: exit status after 1s, charged.\n"
+      "Attempt 2 on here/1.0 from epoch 1 ended: exit status after 1s, charged.\n"
+      "Attempt 3 on here/1.0 from epoch 1 ended: exit status after 1s, charged.\n"
+      "(charged: it counts against fault_tolerance.max_retries_per_trial.)\n";
+  EXPECT_EQ(said(why_command, WhyOptions{{file, ""}, 0}), attempts + "Traceback\n?[31mno GPU\n");
+  std::filesystem::create_directories(*folder_ / "log.db.files");
+  std::ofstream(*folder_ / "log.db.files/attempt.log") << "Traceback\nno GPU\n";
+  EXPECT_EQ(said(why_command, WhyOptions{{file, ""}, 0}),
+            attempts + "The end of FOLDER/log.db.files/attempt.log:\nTraceback\nno GPU\n");
+  EXPECT_THAT(said(why_command, WhyOptions{{file, ""}}),
+              testing::StartsWith("Experiment \"log\" is failed: 1 trial failed, the last: the "
+                                  "program ended with status 1.\n"));
+  const std::string shown = said(show_command, ShowOptions{{file, ""}, 0});
+  EXPECT_THAT(shown, Not(HasSubstr("the last lines")));
+  EXPECT_THAT(shown, HasSubstr("log of attempt 2: FOLDER/log.db.files/attempt.log\n"));
+}
+
+TEST_F(Questions, StatusCountsTheTrialsOfARunThatEnded) {
+  const std::string file = *folder_ / "ended.db";
+  {
+    SqliteStoreOptions options;
+    options.power_safe = false;
+    const auto store = open_sqlite_store(file, options);
+    store->open(small_spec("ended"), small_session());
+    for (TrialId id = 0; id < 10; ++id) {
+      Trial trial = small_trial(id);
+      trial.state = id < 8 ? TrialState::completed : TrialState::duplicate;
+      if (id >= 8) trial.same_as = 1;
+      store->put(TrialAdded{trial});
+    }
+    store->flush();
+    // More than the 8 that were expected.
+    EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
+                HasSubstr("\ntrials      10 trials ended: 8 completed, 2 duplicates\n"));
+    store->put(StateChanged{"completed", ""});
+    store->flush();
+  }
+  EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
+              HasSubstr("\ntrials      10 trials: 8 completed, 2 duplicates\n"));
+}
+
+TEST_F(Questions, ResumeIsOfTheDatabaseAndNamesTheExperimentAmongSeveral) {
+  const std::string file = *folder_ / "two runs.db";
+  SqliteStoreOptions options;
+  options.power_safe = false;
+  open_sqlite_store(file, options)->open(small_spec("first"), small_session());
+  EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
+              HasSubstr("`brood resume 'FOLDER/two runs.db'`"));
+  open_sqlite_store(file, options)->open(small_spec("second"), small_session());
+  EXPECT_THAT(said(why_command, WhyOptions{{file, "first"}}),
+              HasSubstr("`brood resume 'FOLDER/two runs.db' -e first`"));
+}
+
+TEST_F(Questions, QueryUnderstandsAFileWhereAFilterStands) {
+  QueryOptions options;
+  options.filter = path();
+  options.columns = {"trial"};
+  options.limit = 1;
+  options.format = Format::csv;
+  EXPECT_EQ(said(query_command, options), "trial\r\n0\r\n");
+  options.filter = "missing.json";
+  EXPECT_THAT(refusal([&] { said(query_command, options); }), HasSubstr("--db missing.json"));
+}
+
+TEST_F(Questions, QueryTakesNamesPlainAndQuoted) {
+  QueryOptions options;
+  options.where = where();
+  options.limit = 1;
+  options.format = Format::csv;
+  for (const char* filter : {"filters[1] = 64", "\"filters[1]\" = 64"})
+    for (const char* column : {"filters[1]", "\"filters[1]\""})
+      for (const char* sort : {"filters[1]", "-\"filters[1]\""}) {
+        options.filter = filter;
+        options.columns = {"trial", column};
+        options.sort = {sort};
+        EXPECT_EQ(said(query_command, options), "trial,filters[1]\r\n1,64\r\n");
+      }
+  // As a command line that is cut at every comma gives it.
+  options.columns = {"trial", "\"odd", " name\""};
+  EXPECT_THAT(refusal([&] { said(query_command, options); }), HasSubstr("\"odd, name\""));
+  options.columns = {"\"odd"};
+  EXPECT_THAT(refusal([&] { said(query_command, options); }), HasSubstr("never closed"));
 }
 
 TEST_F(Questions, FindTheDatabaseThatAConfigNames) {

@@ -38,6 +38,26 @@ TEST(Table, CutsTheWidestTextToFitATerminal) {
             "    2       0.333333                -\n");
 }
 
+TEST(Table, FitsATerminalFirstByTellingConstantColumnsOnce) {
+  const std::string adam = "adam";
+  const Table table = {{"trial", "optimizer", "batch_size", "units", "state"},
+                       {{std::int64_t{0}, adam, std::int64_t{64}, std::int64_t{8}, "completed"},
+                        {std::int64_t{1}, adam, std::int64_t{64}, std::int64_t{16}, "stopped"}}};
+  EXPECT_EQ(printed(table, Format::people, 36),
+            "trial  optimizer  units  state\n"
+            "-----  ---------  -----  ---------\n"
+            "    0  adam           8  completed\n"
+            "    1  adam          16  stopped\n"
+            "(the same in all rows: batch_size 64)\n");
+  EXPECT_EQ(printed(table, Format::people, 18),
+            "trial  units\n"
+            "-----  -----\n"
+            "    0      8\n"
+            "    1     16\n"
+            "(the same in all rows: optimizer adam, batch_size 64)\n"
+            "(no room for: state)\n");
+}
+
 TEST(Table, IsExactAsJson) {
   EXPECT_EQ(
       printed(kTable, Format::json),
@@ -71,6 +91,7 @@ TEST(Table, CountsCharactersNotBytes) {
 TEST(Table, LetsNoTextSteerTheTerminal) {
   EXPECT_EQ(printed({{"a\x1b[2J"}, {{std::string("\x1b]0;x\x07")}}}, Format::people),
             "a?[2J\n------\n?]0;x?\n");
+  EXPECT_EQ(printable("caf\xC3\xA9 \xC2\x9B[2J\n"), "caf\xC3\xA9 ?[2J?");
 }
 
 }  // namespace
