@@ -51,6 +51,10 @@ int train_again(Trainer& trainer, const Trial& trial, const std::string& log, st
       if (event.kind == Event::Kind::failed && at < trial.reports.size())
         throw UserError("trial " + std::to_string(trial.id) + " failed this time after epoch " +
                         std::to_string(at) + ": " + event.why);
+      if (event.kind == Event::Kind::ended && at < trial.reports.size())
+        throw UserError("trial " + std::to_string(trial.id) + " ended after epoch " +
+                        std::to_string(at) + " this time; the record has " +
+                        std::to_string(trial.reports.size()));
       if (event.kind != Event::Kind::report || at == trial.reports.size()) continue;
       const Report& known = trial.reports[at++];
       const std::string text = differences(known, event.report);

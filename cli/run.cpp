@@ -68,7 +68,10 @@ class Signals {
       sigaction(signal, &action, nullptr);
     }
   }
-  ~Signals() { running = nullptr; }
+  ~Signals() {
+    running = nullptr;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(signal, SIG_DFL);
+  }
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 };
@@ -152,6 +155,21 @@ Session session_of(const ExperimentSpec& spec, int executors, const char* launch
 std::string near(const std::string& path) {
   const std::string relative = fs::proximate(path).string();
   return relative.starts_with("..") ? path : relative;
+}
+
+// Where logs and checkpoints go. What a deleted database left behind is moved aside: a checkpoint
+// of another experiment must never be taken for one of this.
+void make_files_dir(const std::string& folder, bool created) {
+  std::error_code failed;
+  if (created && fs::exists(folder, failed)) {
+    int number = 1;
+    while (fs::exists(folder + ".old" + std::to_string(number), failed)) ++number;
+    fs::rename(folder, folder + ".old" + std::to_string(number), failed);
+  }
+  if (!failed) fs::create_directories(folder + "/workers", failed);
+  if (failed)
+    throw UserError(folder + ": cannot be made (" + failed.message() +
+                    "): the logs and checkpoints of the trials go there");
 }
 
 void say_what_comes(const ExperimentSpec& spec, int executors, bool known) {
@@ -241,21 +259,18 @@ int run_command(const RunOptions& options) {
   SqliteStoreOptions store_options;
   store_options.wake = [&transport] { transport->wake(); };
   const auto store = open_sqlite_store(spec.output.database, store_options);
-  std::error_code failed;
-  fs::create_directories(controls.files_dir + "/workers", failed);
-  if (failed)
-    throw UserError(controls.files_dir + ": cannot be made (" + failed.message() +
-                    "): the logs and checkpoints of the trials go there");
   SystemClock clock;
   // mpirun gives its ranks a terminal of their own, whatever its own output is.
   const bool lines = cluster && options.display == Display::automatic;
   const auto display = make_display(spec, lines ? Display::lines : options.display, stdout);
-  const auto observer = make_run_log(controls.files_dir + "/run.log", *display);
-  controls.on_open = [&] {
+  RunLog observer(*display);
+  controls.on_open = [&](bool created) {
+    make_files_dir(controls.files_dir, created);
+    observer.open(controls.files_dir + "/run.log");
     if (options.display != Display::quiet) say_what_comes(spec, executors, record.has_value());
   };
   Controller controller(spec, *strategy, stopper.get(), *planner, *store, *transport, clock,
-                        *observer, controls);
+                        observer, controls);
   Ending ending;
   {
     Signals signals(controller);

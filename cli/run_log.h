@@ -9,8 +9,24 @@
 
 namespace brood {
 
-// Appends to the file; both observers hear everything. `shown` outlives the result. Throws
-// UserError when the file cannot be opened.
-std::unique_ptr<Observer> make_run_log(const std::string& file, Observer& shown);
+class RunLog final : public Observer {
+ public:
+  // Hears everything after this one has written it; outlives it.
+  explicit RunLog(Observer& shown);
+  ~RunLog() override;
+
+  // Appends to the file from now on. Throws UserError when it cannot be opened.
+  void open(const std::string& file);
+
+  void progress(const Progress& progress) override;
+  void trial_ended(const Trial& trial) override;
+  void note(const std::string& sentence) override;
+
+ private:
+  struct File;
+  std::unique_ptr<File> file_;
+  Observer& shown_;
+  std::string trouble_;
+};
 
 }  // namespace brood

@@ -37,6 +37,20 @@ void Controller::interrupt() noexcept {
 Ending Controller::run() {
   started_ = turned_ = clock_.now();
   resume();
+  try {
+    return serve();
+  } catch (const UserError& error) {
+    // The record should say that nobody runs it, if it still can.
+    try {
+      put(StateChanged{"interrupted", error.what()});
+      store_.flush();
+    } catch (const UserError&) {
+    }
+    throw;
+  }
+}
+
+Ending Controller::serve() {
   prepare_next();
   settle();
   if (!over()) put(StateChanged{"running", ""});
@@ -110,9 +124,8 @@ void Controller::take(const Envelope& envelope) {
 void Controller::on_node(int node, const NodeHello& hello) {
   executors_.add_node(node, hello, clock_.now());
   if (hello.build != build_id())
-    return refuse_node(node, "it runs another build of brood (" + hello.build +
-                                 ", the controller is " + build_id() +
-                                 "): install the same program on every host");
+    refuse_node(node, "it runs another build of brood (" + hello.build + ", the controller is " +
+                          build_id() + "): install the same program on every host");
   if (nodes_started_ || static_cast<int>(executors_.nodes().size()) == options_.nodes)
     start_nodes();
 }
@@ -231,8 +244,10 @@ void Controller::watch_nodes() {
   const Millis now = clock_.now();
   auto& nodes = executors_.nodes();
   if (!nodes_started_ && !nodes.empty() && now - started_ > options_.node_wait) {
-    observer_.note("only " + std::to_string(nodes.size()) + " of " +
-                   std::to_string(options_.nodes) + " nodes came; going on without the rest");
+    const auto here = std::count_if(nodes.begin(), nodes.end(),
+                                    [](const auto& entry) { return !entry.second.gone; });
+    observer_.note("only " + std::to_string(here) + " of " + std::to_string(options_.nodes) +
+                   " nodes came; going on without the rest");
     start_nodes();
   }
   if (options_.lease > Millis{0}) {
@@ -262,6 +277,7 @@ void Controller::acknowledge() {
     sequence = std::max(sequence, acks_.front().sequence);
     acks_.pop_front();
   }
+  delete_dropped();
   for (const auto& [worker, sequence] : newest)
     if (executors_.worker(worker) != nullptr) transport_.send(worker, encode(Ack{sequence}));
 }
@@ -309,10 +325,10 @@ void Controller::show_progress() {
 }
 
 Ending Controller::close() {
-  const Ending ending = closing_.value_or(Ending{"completed", ""});
+  Ending ending = closing_.value_or(Ending{"completed", ""});
   std::vector<TrialId> running;
   for (const auto& [k, live] : live_)
-    if (live.place) running.push_back(k);
+    if (live.place || trial(k).state == TrialState::running) running.push_back(k);
   std::sort(running.begin(), running.end());
   for (const TrialId k : running) {
     Live& live = live_.at(k);
@@ -321,7 +337,14 @@ Ending Controller::close() {
   }
   show_progress();
   put(StateChanged{ending.state, ending.why});
-  store_.flush();
+  try {
+    store_.flush();
+    delete_dropped();
+    store_.flush();
+  } catch (const UserError& error) {
+    if (ending.state != "interrupted") throw;
+    ending.why += "; " + std::string(error.what());
+  }
   for (const auto& [number, node] : executors_.nodes())
     transport_.send({number, 0}, encode(Shutdown{}));
   return ending;

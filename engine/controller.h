@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -40,12 +41,13 @@ struct ControllerOptions {
   Session session;
   int nodes = 1;  // expected; each says hello
   int workers_per_node = 1;
-  Millis lease{0};                // 0: the only node lives in this process
-  Millis node_wait{60000};        // how long to wait for all nodes before going on without some
-  std::string numeric_class;      // of a trainer that computes elsewhere; empty: the nodes' best
-  std::string files_dir;          // absolute: logs and checkpoints of this experiment
-  std::string base_dir;           // absolute: the config file's folder
-  std::function<void()> on_open;  // called once the store is ours, before anything starts
+  Millis lease{0};            // 0: the only node lives in this process
+  Millis node_wait{60000};    // how long to wait for all nodes before going on without some
+  std::string numeric_class;  // of a trainer that computes elsewhere; empty: the nodes' best
+  std::string files_dir;      // absolute: logs and checkpoints of this experiment
+  std::string base_dir;       // absolute: the config file's folder
+  std::function<void(bool created)>
+      on_open;            // called once the store is ours, before anything starts
   int verify_every = 64;  // on resume, every n-th stored proposal is made again and compared
 };
 
@@ -82,6 +84,7 @@ class Controller {
     double score = 0.0;          // what they see there
     std::optional<Place> place;  // where the current attempt runs
     int attempt = 0, charged = 0;
+    int losses = 0;                  // in a row, without a new epoch
     bool gained_checkpoint = false;  // in the current attempt
     bool noted_difference = false;
     struct End {
@@ -94,8 +97,9 @@ class Controller {
 
   // controller_resume.cpp
   void resume();
+  Ending serve();
   void load(History history);
-  void load_live(Trial& trial, int attempts, int charged);
+  void load_live(Trial& trial, int attempts, int charged, const AttemptEnded& last);
   void verify_proposals();
 
   // controller.cpp: frames
@@ -118,7 +122,7 @@ class Controller {
   bool over() const;
   Ending close();
 
-  // controller_trials.cpp: a trial's life
+  // controller_trials.cpp: a trial's life; controller_checkpoints.cpp: its checkpoints
   void prepare_next();
   std::optional<TrialId> next_trial();
   bool add_trial(Suggestion suggestion, Origin origin);
@@ -136,13 +140,16 @@ class Controller {
   bool judge(TrialId k, Live& live);
   void finish(TrialId k, TrialState state, Cause cause, std::string why);
   void reduce(Trial& trial, const Live& live) const;
-  std::string broken_constraint(const Trial& trial) const;
+  std::string broken_constraint(const Trial& trial, int epoch) const;
   void serve_duplicate(Trial& trial);
   void settle();
   void count_settled(const Trial& trial);
   void close_after(TrialId last, Ending ending);
   void retain_checkpoints(const Trial& trial);
   void drop_checkpoints(TrialId k, int keep_from_epoch);
+  void sweep_checkpoints(TrialId k);
+  void delete_dropped();
+  void change(Trial& trial);
   Live::End nan_end(int epoch, double value) const;
   std::string from_database(const std::string& path) const;
   std::string trial_dir(TrialId k) const;
@@ -166,12 +173,20 @@ class Controller {
   PointIndex points_;
   Verdicts verdicts_;
   std::set<TrialId> retry_;  // waiting for an executor again, smallest first
+  static constexpr int kAllEpochs = std::numeric_limits<int>::max();
   struct Checkpoint {
     std::string path;  // absolute
     std::uint64_t bytes = 0;
   };
   std::map<TrialId, std::map<int, Checkpoint>> checkpoints_;  // by trial and epoch
   std::uint64_t checkpoint_bytes_ = 0;
+  struct Dropped {
+    Ticket ticket;  // what made the file needless; only once that is durable may it go
+    TrialId trial;
+    int epoch;
+    std::string path;
+  };
+  std::deque<Dropped> dropped_;
   std::optional<Suggestion> upcoming_;  // proposal trials_.size(), made but not yet a trial
   bool proposing_done_ = false;
   std::int64_t counted_ = 0;  // trials towards max_trials

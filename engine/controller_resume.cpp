@@ -12,12 +12,13 @@ namespace brood {
 void Controller::resume() {
   History history = store_.open(spec_, options_.session);
   session_ = history.session;
+  const bool created = history.created;
   const bool changed = history.config != spec_.config;
   numeric_class_ = history.numeric_class;
   load(std::move(history));
   verify_proposals();
   if (changed) store_.set_config(spec_.config);
-  if (options_.on_open) options_.on_open();
+  if (options_.on_open) options_.on_open(created);
 }
 
 void Controller::load(History history) {
@@ -28,17 +29,25 @@ void Controller::load(History history) {
       verdicts_.restore(judged.trial, judged.epoch, judged.score);
   const std::filesystem::path folder = std::filesystem::path(spec_.output.database).parent_path();
   for (const CheckpointSaved& saved : history.checkpoints) {
-    checkpoints_[saved.trial][saved.epoch] = {(folder / saved.path).string(), saved.bytes};
+    const std::string path = (folder / saved.path).string();
+    std::error_code missing;
+    if (!std::filesystem::is_regular_file(path, missing)) {
+      put(CheckpointDropped{saved.trial, saved.epoch});
+      continue;
+    }
+    checkpoints_[saved.trial][saved.epoch] = {path, saved.bytes};
     checkpoint_bytes_ += saved.bytes;
   }
   std::vector<TrialId> open;
   for (Trial& t : trials_) {
     if (!t.same_as) ++counted_;
+    if (t.same_as) ++progress_.duplicates;
+    duplicates_in_a_row_ = t.same_as ? duplicates_in_a_row_ + 1 : 0;
     const auto i = static_cast<std::size_t>(t.id);
     if (ended(t.state)) {
       verdicts_.end(t.id);
     } else {
-      load_live(t, history.attempts[i], history.charged[i]);
+      load_live(t, history.attempts[i], history.charged[i], history.last_ends[i]);
       open.push_back(t.id);
     }
   }
@@ -50,7 +59,7 @@ void Controller::load(History history) {
   settle();
 }
 
-void Controller::load_live(Trial& t, int attempts, int charged) {
+void Controller::load_live(Trial& t, int attempts, int charged, const AttemptEnded& last) {
   Live& live = live_[t.id];
   live.attempt = attempts;
   live.charged = charged;
@@ -61,6 +70,11 @@ void Controller::load_live(Trial& t, int attempts, int charged) {
     live.values.push_back(oriented(metric->value));
     if (!std::isfinite(metric->value)) live.end = nan_end(report.epoch, metric->value);
   }
+  // What the trainer, or its last charged crash, had come to before the verdicts on its reports
+  // were known.
+  const bool result = last.end == to_text(Cause::trainer);
+  const bool used_up = last.charged && charged > spec_.fault_tolerance.max_retries_per_trial;
+  if (!live.end && (result || used_up)) live.end = Live::End{cause(last.end), last.why};
   requeue(t.id, live);
 }
 
@@ -72,8 +86,10 @@ void Controller::verify_proposals() {
     const bool sampled = k % options_.verify_every == 0 || k == count - 1;
     if (sampled && k >= initial && t.origin == Origin::strategy) {
       const TrialId horizon = strategy_.horizon(k);
-      CHECK(horizon <= settled_ || closing_, "a trial was proposed before its time");
-      for (; told_ < horizon && told_ < settled_; ++told_) strategy_.tell(trial(told_));
+      // A budget that was lowered ended the run, as it now seems, before this trial.
+      if (closing_ && horizon > settled_) break;
+      CHECK(horizon <= settled_, "a trial was proposed before its time");
+      for (; told_ < horizon; ++told_) strategy_.tell(trial(told_));
       const auto again = strategy_.propose(
           k, Rng(spec_.seed, static_cast<std::uint64_t>(k), Purpose::propose), points_);
       // No proposal any more: the search was told to end earlier than it had come already.

@@ -19,7 +19,8 @@ namespace {
 constexpr int kIdleProposals = 256;
 // A search that proposes nothing but what was tried has nothing left to say.
 constexpr int kDuplicatesInARow = 10000;
-constexpr int kAllEpochs = std::numeric_limits<int>::max();
+// Kills from outside are never charged; but a program may kill itself the same way, for ever.
+constexpr int kLossesMax = 20;
 
 // Does this failure say something about one attempt (it may go better the next time), or is it the
 // trial's result?
@@ -149,32 +150,13 @@ void Controller::dispatch() {
   }
 }
 
-std::string Controller::trial_dir(TrialId k) const {
-  std::string number = std::to_string(k);
-  if (number.size() < 6) number.insert(0, 6 - number.size(), '0');
-  return options_.files_dir + "/trial_" + number;
-}
-
-// The newest checkpoint whose file is there; "" and epoch 0 when there is none.
-std::string Controller::usable_checkpoint(TrialId k, int& epoch) {
-  epoch = 0;
-  const auto saved = checkpoints_.find(k);
-  if (saved == checkpoints_.end()) return {};
-  for (auto at = saved->second.rbegin(); at != saved->second.rend(); ++at) {
-    std::error_code missing;
-    if (!std::filesystem::is_regular_file(at->second.path, missing)) continue;
-    epoch = at->first;
-    return at->second.path;
-  }
-  return {};
-}
-
 void Controller::assign(TrialId k, Place place) {
   Trial& t = trial(k);
   Live& live = live_.at(k);
   live.place = place;
   live.gained_checkpoint = false;
   ++live.attempt;
+  if (live.attempt > 1) sweep_checkpoints(k);
 
   Assign out;
   out.session = session_;
@@ -205,7 +187,7 @@ void Controller::assign(TrialId k, Place place) {
   put(AttemptStarted{k, live.attempt, executors_.name(place), worker.hello.host,
                      worker.hello.offer.device, worker.hello.offer.numeric_class, clock_.wall_us(),
                      a.first_epoch, a.log.empty() ? "" : from_database(a.log)});
-  put(TrialChanged{t});
+  change(t);
   executors_.occupy(place, k);
   transport_.send(place.worker, encode(out));
 }
@@ -293,6 +275,7 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
   }
   t.reports.push_back(report);
   live.values.push_back(oriented(metric->value));
+  live.losses = 0;
   ++progress_.epochs;
   put(Reported{k, report, clock_.wall_us()});
   if (!std::isfinite(metric->value)) {
@@ -310,43 +293,12 @@ Controller::Live::End Controller::nan_end(int epoch, double value) const {
                           std::to_string(epoch)};
 }
 
-void Controller::take_saved(TrialId k, Live& live, const Event& event) {
-  auto& saved = checkpoints_[k];
-  if (saved.count(event.epoch) > 0) return;
-  std::error_code missing;
-  const auto bytes = std::filesystem::file_size(event.path, missing);
-  saved[event.epoch] = {event.path, missing ? 0 : bytes};
-  checkpoint_bytes_ += saved[event.epoch].bytes;
-  live.gained_checkpoint = true;
-  put(CheckpointSaved{k, event.epoch, from_database(event.path), saved[event.epoch].bytes});
-  drop_checkpoints(k, event.epoch);
-  // Over the cap the worst of the kept models go first; a running trial's own is never dropped.
-  for (auto worst = best_.rbegin(); worst != best_.rend(); ++worst) {
-    if (!spec_.output.max_bytes || checkpoint_bytes_ <= *spec_.output.max_bytes) break;
-    drop_checkpoints(*worst, kAllEpochs);
-  }
-}
-
-// Paths in the store are relative to the database, so that the two can be moved together.
-std::string Controller::from_database(const std::string& path) const {
-  return std::filesystem::path(path)
-      .lexically_relative(std::filesystem::path(spec_.output.database).parent_path())
-      .string();
-}
-
-// Forgets and deletes the trial's checkpoints of epochs below keep_from_epoch.
-void Controller::drop_checkpoints(TrialId k, int keep_from_epoch) {
-  const auto saved = checkpoints_.find(k);
-  if (saved == checkpoints_.end()) return;
-  auto& epochs = saved->second;
-  while (!epochs.empty() && epochs.begin()->first < keep_from_epoch) {
-    std::error_code gone_already;
-    std::filesystem::remove(epochs.begin()->second.path, gone_already);
-    checkpoint_bytes_ -= epochs.begin()->second.bytes;
-    put(CheckpointDropped{k, epochs.begin()->first});
-    epochs.erase(epochs.begin());
-  }
-  if (epochs.empty()) checkpoints_.erase(saved);
+// The row without its reports, which have rows of their own.
+void Controller::change(Trial& t) {
+  std::vector<Report> reports;
+  reports.swap(t.reports);
+  put(TrialChanged{t});
+  t.reports.swap(reports);
 }
 
 void Controller::end_attempt(TrialId k, Live& live, const std::string& end, bool charged,
@@ -368,6 +320,12 @@ void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& wh
     advance(k);
     return;
   }
+  if (!charged && ++live.losses >= kLossesMax) {
+    live.end = Live::End{cause, "lost " + std::to_string(live.losses) +
+                                    " times in a row, which looks like its own doing: " + why};
+    put(EventLogged{k, clock_.wall_us(), "given_up", Json(why).dump()});
+    return advance(k);
+  }
   if (charged) {
     ++live.charged;
     put(EventLogged{k, clock_.wall_us(), "charged_crash",
@@ -385,7 +343,7 @@ void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& wh
 void Controller::requeue(TrialId k, Live& live) {
   live.place.reset();
   trial(k).state = TrialState::waiting;
-  put(TrialChanged{trial(k)});
+  change(trial(k));
   // All epochs are on record: only verdicts are missing, nothing has to run.
   const Trial& t = trial(k);
   if (!live.end && (t.reports.empty() || t.reports.back().epoch < t.last_epoch)) retry_.insert(k);
@@ -410,9 +368,10 @@ bool Controller::judge(TrialId k, Live& live) {
       finish(k, TrialState::failed, live.end->cause, live.end->why);
     return false;
   }
-  const bool nan_here = live.end && live.end->cause == Cause::nan && epoch == reported;
-  const std::vector<double> values(live.values.begin(),
-                                   live.values.begin() + (epoch - t.first_epoch + 1));
+  const bool nan_here = epoch == reported && !std::isfinite(live.values.back());
+  std::vector<double> values;
+  if (verdicts_.due(epoch))
+    values.assign(live.values.begin(), live.values.begin() + (epoch - t.first_epoch + 1));
   if (verdicts_.due(epoch)) {
     if (live.official < epoch) live.score = verdicts_.reach(k, epoch, values);
     live.official = epoch;
@@ -424,7 +383,7 @@ bool Controller::judge(TrialId k, Live& live) {
     if (verdicts_.due(epoch)) put(Judged{k, epoch, live.score, Verdict::proceed, -1});
     t.judged_epoch = epoch;
     if (nan_here) return true;
-    const std::string broken = broken_constraint(t);
+    const std::string broken = broken_constraint(t, epoch);
     finish(k, broken.empty() ? TrialState::completed : TrialState::infeasible,
            broken.empty() ? Cause::none : Cause::constraint, broken);
     return false;
@@ -434,14 +393,19 @@ bool Controller::judge(TrialId k, Live& live) {
   if (verdicts_.due(epoch)) put(Judged{k, epoch, live.score, given->verdict, given->horizon});
   t.judged_epoch = epoch;
   if (given->verdict == Verdict::proceed) return true;
+  if (const std::string broken = broken_constraint(t, epoch); !broken.empty()) {
+    finish(k, TrialState::infeasible, Cause::constraint, broken);
+    return false;
+  }
   finish(k, TrialState::stopped, Cause::stopper,
          "stopped after epoch " + std::to_string(epoch) + " of " + std::to_string(t.last_epoch));
   return false;
 }
 
-std::string Controller::broken_constraint(const Trial& t) const {
+std::string Controller::broken_constraint(const Trial& t, int epoch) const {
+  const Report& report = t.reports[static_cast<std::size_t>(epoch - t.first_epoch)];
   for (const Constraint& c : spec_.constraints) {
-    const Metric* m = t.reports.empty() ? nullptr : t.reports.back().find(c.metric);
+    const Metric* m = report.find(c.metric);
     if (m == nullptr) continue;
     if (c.max && !(m->value <= *c.max))
       return c.metric + " is " + to_text(Value{m->value}) + ", the constraint allows at most " +
@@ -483,7 +447,7 @@ void Controller::finish(TrialId k, TrialState state, Cause cause, std::string wh
   const int reported = t.reports.empty() ? 0 : t.reports.back().epoch;
   if (state == TrialState::stopped) progress_.epochs_dropped += reported - t.judged_epoch;
   retry_.erase(k);
-  put(TrialChanged{t});
+  change(t);
   live_.erase(k);
   verdicts_.end(k);
 }
@@ -493,7 +457,7 @@ void Controller::serve_duplicate(Trial& t) {
   t.objective = original.objective;
   t.best_epoch = original.best_epoch;
   t.why = "equal to trial " + std::to_string(original.id);
-  put(TrialChanged{t});
+  change(t);
 }
 
 // Counts the ended trials in id order, as far as they go.
@@ -538,9 +502,9 @@ void Controller::count_settled(const Trial& t) {
     closing_ = Ending{"failed", std::to_string(failed_in_order_) +
                                     " trials failed, max_failed_trials is " +
                                     std::to_string(*limit) + "; the last: " + t.why};
-  const bool ranks = t.state == TrialState::completed || t.state == TrialState::stopped;
   const auto& target = spec_.objective.target;
-  if (ranks && target && t.objective && oriented(*t.objective) >= oriented(*target))
+  if (t.state == TrialState::completed && target && t.objective &&
+      oriented(*t.objective) >= oriented(*target))
     close_after(t.id, {"completed", "trial " + std::to_string(t.id) +
                                         " met the target: " + spec_.objective.metric + " is " +
                                         to_text(Value{*t.objective})});
@@ -550,35 +514,16 @@ void Controller::count_settled(const Trial& t) {
 void Controller::close_after(TrialId last, Ending ending) {
   for (TrialId k = last + 1; k < static_cast<TrialId>(trials_.size()); ++k) {
     Trial& t = trial(k);
+    drop_checkpoints(k, kAllEpochs);
     if (t.state == TrialState::surplus) continue;
     if (live_.count(k) > 0)
       finish(k, TrialState::surplus, Cause::none,
              "trial " + std::to_string(last) + " met the target");
     else
       t.state = TrialState::surplus;
-    put(TrialChanged{t});
-    drop_checkpoints(k, kAllEpochs);
+    change(t);
   }
   closing_ = std::move(ending);
-}
-
-// Keeps the checkpoints of the best keep_best trials; best_ also remembers the best of all.
-void Controller::retain_checkpoints(const Trial& t) {
-  const auto keep = static_cast<std::size_t>(std::max(1, spec_.output.keep_best));
-  const bool ranks =
-      t.objective && (t.state == TrialState::completed || t.state == TrialState::stopped);
-  if (ranks) {
-    const auto at =
-        std::find_if(best_.begin(), best_.end(), [&](TrialId b) { return better(t, trial(b)); });
-    best_.insert(at, t.id);
-  } else {
-    drop_checkpoints(t.id, kAllEpochs);
-  }
-  if (best_.size() > keep) {
-    drop_checkpoints(best_.back(), kAllEpochs);
-    best_.pop_back();
-  }
-  if (ranks && spec_.output.keep_best == 0) drop_checkpoints(t.id, kAllEpochs);
 }
 
 }  // namespace brood

@@ -200,6 +200,7 @@ void OsProcesses::tell_frames(int worker, const OnFrame& on_frame, std::size_t b
   try {
     while (const auto frame = child.socket->next()) on_frame(worker, *frame);
   } catch (const UserError&) {  // not a stream of frames any more
+    child.exit.broken_stream = true;
     end(child);
   }
 }

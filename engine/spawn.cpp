@@ -238,6 +238,12 @@ Spawned spawn(const SpawnRequest& request) {
   return {pid, std::move(pidfd)};
 }
 
+bool own_fault(int signal) {
+  static constexpr std::array kOwn = {SIGSEGV, SIGABRT, SIGBUS,  SIGFPE,  SIGILL,
+                                      SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ, SIGPIPE};
+  return std::find(kOwn.begin(), kOwn.end(), signal) != kOwn.end();
+}
+
 std::string describe_status(int wait_status) {
   if (WIFSIGNALED(wait_status)) {
     const int number = WTERMSIG(wait_status);

@@ -45,6 +45,9 @@ struct Spawned {
 // program and the reason, when it cannot be started.
 Spawned spawn(const SpawnRequest& request);
 
+// Is it a signal that a process raises by its own fault? Any other came from outside.
+bool own_fault(int signal);
+
 // "ended with status 3", "was killed by signal 11 (Segmentation fault)".
 std::string describe_status(int wait_status);
 

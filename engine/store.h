@@ -86,7 +86,7 @@ struct Session {
   std::int64_t pid = 0;
   std::int64_t started_us = 0;
   int executors = 0;
-  std::string launcher;  // local or mpi
+  std::string launcher;     // local or mpi
   std::string config_file;  // absolute; relative paths and commands start from its folder
   std::string version;
   std::optional<std::int64_t> expected = std::nullopt;  // trials of the whole search, when known
@@ -94,14 +94,15 @@ struct Session {
 
 // What a run needs to go on. Reports only of trials that have not ended.
 struct History {
-  bool created = false;          // it did not exist before
-  std::string state;             // as in StateChanged
-  std::string config;            // canonical JSON of the creation, with later allowed changes
-  std::string numeric_class;     // empty: not decided yet
-  std::vector<Trial> trials;     // by id
-  std::vector<int> attempts;     // by trial: attempts started
-  std::vector<int> charged;      // by trial: charged attempts
-  std::vector<Judged> verdicts;  // ordered by (epoch, trial)
+  bool created = false;       // it did not exist before
+  std::string state;          // as in StateChanged
+  std::string config;         // canonical JSON of the creation, with later allowed changes
+  std::string numeric_class;  // empty: not decided yet
+  std::vector<Trial> trials;  // by id
+  std::vector<int> attempts;  // by trial: attempts started
+  std::vector<int> charged;   // by trial: charged attempts
+  std::vector<AttemptEnded> last_ends;       // by trial: how its last attempt ended, if it did
+  std::vector<Judged> verdicts;              // ordered by (epoch, trial)
   std::vector<CheckpointSaved> checkpoints;  // not dropped; ordered by (trial, epoch)
   std::int64_t session = 0;                  // 1, 2, ...: this one; the fence of every assignment
 };

@@ -3,12 +3,12 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <cstring>
 #include <utility>
 
 #include "engine/error.h"
+#include "engine/spawn.h"
 
 namespace brood {
 
@@ -18,13 +18,8 @@ constexpr Millis kBeat{1000};
 // A stopped trial's slot must come free within this; a worker that ignores a stop is hung.
 constexpr Millis kStopGrace{15000};
 constexpr int kEarlyDeathsMax = 3;
-
-// Signals that a process raises by its own fault. Any other came from outside.
-bool own_fault(int signal) {
-  static constexpr std::array kOwn = {SIGSEGV, SIGABRT, SIGBUS,  SIGFPE,  SIGILL,
-                                      SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ, SIGPIPE};
-  return std::find(kOwn.begin(), kOwn.end(), signal) != kOwn.end();
-}
+// Before a worker is replaced that did not come as far as its hello, times their number.
+constexpr Millis kRestartPause{200};
 
 std::string seconds(Millis time) {
   const auto tenths = (time.count() + 50) / 100;
@@ -131,6 +126,9 @@ Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
   if (child.killed_for) {
     out.cause = *child.killed_for;
     out.why = child.why;
+  } else if (exit.broken_stream) {
+    out.cause = Cause::protocol;
+    out.why = "the worker wrote bytes into its control socket that are no frames";
   } else if (exit.over_memory) {
     out.cause = Cause::memory;
     out.why = "the worker went over its memory limit of " +
@@ -147,15 +145,21 @@ Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
   return out;
 }
 
-void Supervisor::exited(int worker, const Exit& exit, Millis) {
+void Supervisor::exited(int worker, const Exit& exit, Millis now) {
   const auto at = children_.find(worker);
   CHECK(at != children_.end(), "an unknown child ended");
   Lost out = lost(worker, at->second, exit);
   if (!at->second.greeted) ++early_deaths_;
   children_.erase(at);
-  out.last = early_deaths_ >= kEarlyDeathsMax || lease_lost_;
+  const bool others = std::any_of(children_.begin(), children_.end(),
+                                  [](const auto& entry) { return entry.second.greeted; });
+  out.last = (early_deaths_ >= kEarlyDeathsMax && !others) || lease_lost_;
   uplink_({node_, 0}, encode(out));
-  if (!shutting_down_ && !out.last) start_worker();
+  if (shutting_down_ || out.last) return;
+  if (early_deaths_ == 0)
+    start_worker();
+  else
+    starts_.push_back(now + kRestartPause * early_deaths_);
 }
 
 std::uint64_t Supervisor::memory_limit(const Child& child) const {
@@ -189,6 +193,8 @@ void Supervisor::tick(Millis now) {
                 "the controller was silent for " + seconds(Millis(setup_->lease_ms)));
   }
   for (auto& [worker, child] : children_) watch_slots(worker, child, now);
+  for (; !starts_.empty() && now >= starts_.front() && !shutting_down_; starts_.pop_front())
+    start_worker();
   if (now >= next_beat_) beat(now);
 }
 
@@ -199,11 +205,6 @@ void Supervisor::beat(Millis now) {
     const std::uint64_t rss = processes_.memory_in_use(worker);
     for (const auto& [number, slot] : child.slots)
       out.slots.push_back({worker, number, slot.trial, slot.step, rss});
-    const std::uint64_t limit = memory_limit(child);
-    if (setup_->trainer.memory_per_trial > 0 && rss > limit)
-      end_child(worker, Cause::memory,
-                "the worker used " + std::to_string(rss >> 20) + " MiB, over its limit of " +
-                    std::to_string(limit >> 20) + " MiB (resources/memory_per_trial)");
   }
   uplink_({node_, 0}, encode(out));
 }

@@ -6,6 +6,7 @@
 // in every executor rank.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -81,7 +82,8 @@ class Supervisor {
   std::string setup_frame_;
   std::map<int, Child> children_;
   int next_worker_ = 1;
-  int early_deaths_ = 0;  // in a row, before a hello
+  std::deque<Millis> starts_;  // when replacements are due
+  int early_deaths_ = 0;       // in a row, before a hello
   Millis next_beat_{0};
   Millis leased_until_{0};
   bool lease_lost_ = false;

@@ -108,7 +108,8 @@ void load_reports(sqlite::Connection& db, const Layout& layout, std::vector<Tria
 void load_attempts(sqlite::Connection& db, std::int64_t first, std::int64_t last,
                    History& history) {
   Statement rows(db,
-                 "SELECT trial, max(attempt), sum(charged) FROM attempt "
+                 // SQLite takes the plain columns from the row of the greatest attempt.
+                 "SELECT trial, max(attempt), sum(charged), charged, end, why FROM attempt "
                  "WHERE trial BETWEEN ?1 AND ?2 GROUP BY trial");
   rows.bind(1, first).bind(2, last);
   while (rows.step()) {
@@ -116,6 +117,11 @@ void load_attempts(sqlite::Connection& db, std::int64_t first, std::int64_t last
     if (at >= history.trials.size()) damaged(db, "an attempt of a trial that is not there");
     history.attempts[at] = static_cast<int>(rows.whole(1));
     history.charged[at] = static_cast<int>(rows.whole(2));
+    if (ended(history.trials[at].state)) continue;
+    AttemptEnded& ended_so = history.last_ends[at];
+    ended_so.charged = rows.whole(3) != 0;
+    ended_so.end = rows.text(4);
+    ended_so.why = rows.text(5);
   }
 }
 
@@ -231,6 +237,7 @@ History load_history(sqlite::Connection& db, std::int64_t experiment) {
   }
   history.attempts.resize(history.trials.size());
   history.charged.resize(history.trials.size());
+  history.last_ends.resize(history.trials.size());
   load_reports(db, layout, history.trials, false);
   load_attempts(db, first, last, history);
   load_verdicts(db, experiment, history);

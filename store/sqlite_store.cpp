@@ -25,6 +25,7 @@ using Durability = SqliteStoreOptions::Durability;
 constexpr auto kLinger = std::chrono::milliseconds(20);
 constexpr std::size_t kChunk = 8'000;
 constexpr auto kRetry = std::chrono::seconds(1);
+constexpr auto kPatience = std::chrono::seconds(5);  // of flush(), twice, with a full disk
 
 using Item = std::variant<Change, ConfigSet, NumericClassSet>;
 
@@ -198,7 +199,14 @@ class GroupStore final : public Store {
     std::unique_lock guard(mutex_);
     urgent_ = true;
     work_.notify_one();
-    done_.wait(guard, [this] { return !failed_.empty() || (queue_.empty() && batch_.empty()); });
+    const auto done = [this] { return !failed_.empty() || (queue_.empty() && batch_.empty()); };
+    // A disk that stays full must not keep a run from ending.
+    for (int waited = 0; !done_.wait_for(guard, kPatience, done);) {
+      if (trouble_.empty() || ++waited < 2) continue;
+      urgent_ = false;
+      throw UserError(std::to_string(queue_.size() + batch_.size()) +
+                      " changes could not be written: " + trouble_);
+    }
     urgent_ = false;
     if (!failed_.empty()) throw UserError(failed_);
   }

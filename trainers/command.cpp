@@ -12,6 +12,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/process_tree.h"
 #include "engine/resolve.h"
 #include "engine/spawn.h"
 #include "engine/suggest.h"
@@ -102,6 +103,7 @@ class Command final : public Trainer {
   std::optional<Assignment> trial_;
   Settings settings_;  // of the trial
   bool launched_ = false;
+  std::uint64_t memory_kills_ = 0;  // of the kernel, at the launch
   int reported_epoch_ = 0;
 
   std::unique_ptr<Program> program_;
@@ -156,6 +158,7 @@ void Command::launch() {
   }
   program_->write_line(assignment_line(*trial_));
   launched_ = true;
+  memory_kills_ = out_of_memory_kills();
 }
 
 void Command::save(int) {
@@ -312,7 +315,12 @@ void Command::take_report(const Report& report, std::vector<Event>& events) {
 void Command::program_ended(int status, std::vector<Event>& events) {
   const std::string program = "\"" + settings_.argv.front() + "\" ";
   if (WIFSIGNALED(status)) {
-    fail(Cause::signal, program + describe_status(status), events);
+    // Killed from outside says nothing about the trial, unless the kernel did it for memory.
+    const bool memory = WTERMSIG(status) == SIGKILL && out_of_memory_kills() > memory_kills_;
+    const Cause cause = memory                        ? Cause::memory
+                        : own_fault(WTERMSIG(status)) ? Cause::signal
+                                                      : Cause::lost;
+    fail(cause, program + describe_status(status), events);
   } else if (WEXITSTATUS(status) != 0) {
     fail(Cause::exit_status, program + describe_status(status), events);
   } else if (settings_.persistent) {

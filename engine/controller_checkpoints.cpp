@@ -1,0 +1,119 @@
+// Checkpoints, as the controller keeps them: a cache of deterministic computations. What the record
+// names exists until something durable has replaced it; what the record does not name is removed.
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "engine/controller.h"
+
+namespace brood {
+
+std::string Controller::trial_dir(TrialId k) const {
+  std::string number = std::to_string(k);
+  if (number.size() < 6) number.insert(0, 6 - number.size(), '0');
+  return options_.files_dir + "/trial_" + number;
+}
+
+// The newest checkpoint whose file is there; "" and epoch 0 when there is none.
+std::string Controller::usable_checkpoint(TrialId k, int& epoch) {
+  epoch = 0;
+  const auto saved = checkpoints_.find(k);
+  if (saved == checkpoints_.end()) return {};
+  for (auto at = saved->second.rbegin(); at != saved->second.rend(); ++at) {
+    std::error_code missing;
+    if (!std::filesystem::is_regular_file(at->second.path, missing)) continue;
+    epoch = at->first;
+    return at->second.path;
+  }
+  return {};
+}
+
+void Controller::take_saved(TrialId k, Live& live, const Event& event) {
+  auto& saved = checkpoints_[k];
+  if (saved.count(event.epoch) > 0) return;
+  std::error_code missing;
+  const auto bytes = std::filesystem::file_size(event.path, missing);
+  saved[event.epoch] = {event.path, missing ? 0 : bytes};
+  checkpoint_bytes_ += saved[event.epoch].bytes;
+  live.gained_checkpoint = true;
+  put(CheckpointSaved{k, event.epoch, from_database(event.path), saved[event.epoch].bytes});
+  drop_checkpoints(k, event.epoch);
+  // Over the cap the worst of the kept models go first; a running trial's own is never dropped.
+  for (auto worst = best_.rbegin(); worst != best_.rend(); ++worst) {
+    if (!spec_.output.max_bytes || checkpoint_bytes_ <= *spec_.output.max_bytes) break;
+    drop_checkpoints(*worst, kAllEpochs);
+  }
+}
+
+// Paths in the store are relative to the database, so that the two can be moved together.
+std::string Controller::from_database(const std::string& path) const {
+  return std::filesystem::path(path)
+      .lexically_relative(std::filesystem::path(spec_.output.database).parent_path())
+      .string();
+}
+
+// Forgets the trial's checkpoints of epochs below keep_from_epoch. Their files go when what made
+// them needless is durable: until then a crash may still ask for them.
+void Controller::drop_checkpoints(TrialId k, int keep_from_epoch) {
+  const auto saved = checkpoints_.find(k);
+  if (saved == checkpoints_.end()) return;
+  auto& epochs = saved->second;
+  while (!epochs.empty() && epochs.begin()->first < keep_from_epoch) {
+    checkpoint_bytes_ -= epochs.begin()->second.bytes;
+    dropped_.push_back({last_ticket_, k, epochs.begin()->first, epochs.begin()->second.path});
+    epochs.erase(epochs.begin());
+  }
+  if (epochs.empty()) checkpoints_.erase(saved);
+}
+
+void Controller::delete_dropped() {
+  const Ticket durable = store_.durable();
+  while (!dropped_.empty() && dropped_.front().ticket <= durable) {
+    const Dropped gone = std::move(dropped_.front());
+    dropped_.pop_front();
+    const auto kept = checkpoints_.find(gone.trial);
+    if (kept != checkpoints_.end() && kept->second.count(gone.epoch) > 0) continue;  // saved anew
+    std::error_code gone_already;
+    std::filesystem::remove(gone.path, gone_already);
+    put(CheckpointDropped{gone.trial, gone.epoch});
+  }
+}
+
+// Deletes checkpoint files that the record does not know: a worker's that came after the verdict,
+// or one that was being written when its worker died.
+void Controller::sweep_checkpoints(TrialId k) {
+  if (options_.files_dir.empty()) return;
+  const auto known = [&](const std::filesystem::path& path) {
+    const auto saved = checkpoints_.find(k);
+    if (saved != checkpoints_.end())
+      for (const auto& [epoch, checkpoint] : saved->second)
+        if (path == checkpoint.path) return true;
+    return std::any_of(dropped_.begin(), dropped_.end(),
+                       [&](const Dropped& gone) { return path == gone.path; });
+  };
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(trial_dir(k), ignored))
+    if (entry.path().extension() == ".ckpt" && !known(entry.path()))
+      std::filesystem::remove(entry.path(), ignored);
+}
+
+// Keeps the checkpoints of the best keep_best trials; best_ also remembers the best of all.
+void Controller::retain_checkpoints(const Trial& t) {
+  const auto keep = static_cast<std::size_t>(std::max(1, spec_.output.keep_best));
+  const bool ranks =
+      t.objective && (t.state == TrialState::completed || t.state == TrialState::stopped);
+  if (ranks) {
+    const auto at =
+        std::find_if(best_.begin(), best_.end(), [&](TrialId b) { return better(t, trial(b)); });
+    best_.insert(at, t.id);
+  } else {
+    drop_checkpoints(t.id, kAllEpochs);
+  }
+  if (best_.size() > keep) {
+    drop_checkpoints(best_.back(), kAllEpochs);
+    best_.pop_back();
+  }
+  if (ranks && spec_.output.keep_best == 0) drop_checkpoints(t.id, kAllEpochs);
+}
+
+}  // namespace brood
