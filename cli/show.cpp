@@ -94,6 +94,12 @@ Table attempt_table(const std::vector<AttemptRecord>& attempts) {
   return table;
 }
 
+std::string indented(const std::string& text) {
+  std::string out = "  ";
+  for (const char c : text) out += c == '\n' ? std::string("\n  ") : std::string(1, c);
+  return out;
+}
+
 void show_people(Asked& asked, const Trial& trial, std::ostream& out) {
   const int width = terminal_width();
   show_head(asked, trial, out);
@@ -121,7 +127,7 @@ void show_people(Asked& asked, const Trial& trial, std::ostream& out) {
   // Not of `trial`: why is about what this one did itself.
   for (const std::string& sentence :
        why_trial(asked, asked.reader.trial(asked.experiment, trial.id)))
-    out << "  " << sentence << "\n";
+    out << indented(sentence) << "\n";
 }
 
 Json attempts_json(const std::vector<AttemptRecord>& attempts) {

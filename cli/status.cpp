@@ -56,6 +56,7 @@ std::string state_text(const Snapshot& now) {
   if (experiment.state == "running" && !now.alive)
     out = "interrupted (no process runs it; continue with " + now.resume + ")";
   if (!experiment.why.empty()) out += ": " + short_reason(experiment.why);
+  if (experiment.state == "interrupted") out += " (continue with " + now.resume + ")";
   return out;
 }
 

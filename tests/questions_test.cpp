@@ -415,6 +415,10 @@ TEST_F(Questions, StatusCountsTheTrialsOfARunThatEnded) {
     // More than the 8 that were expected.
     EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
                 HasSubstr("\ntrials      10 trials ended: 8 completed, 2 duplicates\n"));
+    store->put(StateChanged{"interrupted", "asked to stop"});
+    store->flush();
+    EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
+                HasSubstr("interrupted: asked to stop (continue with `brood resume "));
     store->put(StateChanged{"completed", ""});
     store->flush();
   }

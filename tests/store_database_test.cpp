@@ -307,7 +307,7 @@ TEST(Views, ShowRealNamesAndHideWhatDoesNotCount) {
     return out;
   };
   EXPECT_EQ(answer("SELECT trial, epochs, \"filters[1]\", nesterov, val_accuracy FROM trials"),
-            "0 3 16 1 0.80 \n1 2 64  0.70 \n2 0 16 1 0.80 \n");
+            "0 3 16 1 0.80 \n1 2 64  0.70 \n2 3 16 1 0.80 \n");
   EXPECT_EQ(answer("SELECT trial, objective FROM best_my_sweep"), "0 0.80 \n1 0.70 \n");
   EXPECT_EQ(answer("SELECT trial, max(epoch) FROM curve GROUP BY trial"), "0 3 \n1 2 \n");
   EXPECT_EQ(answer("SELECT * FROM lineage ORDER BY kind, ancestor"),
