@@ -195,6 +195,8 @@ void Controller::on_told(Address from, const Told& told) {
     // The fence: anything else is a late word of an attempt that is over.
     if (live != live_.end() && live->second.place == place && live->second.attempt == told.attempt)
       take_event(told.trial, live->second, told.event);
+    else if (told.event.kind == Event::Kind::saved && live == live_.end())
+      sweep_checkpoints(told.trial);
   }
   acks_.push_back({last_ticket_, from, told.sequence});
 }
@@ -347,6 +349,8 @@ Ending Controller::close() {
   }
   for (const auto& [number, node] : executors_.nodes())
     transport_.send({number, 0}, encode(Shutdown{}));
+  // Their workers' last words may not have been heard any more.
+  for (const TrialId k : stopped_now_) sweep_checkpoints(k);
   return ending;
 }
 

@@ -148,6 +148,7 @@ class Controller {
   void retain_checkpoints(const Trial& trial);
   void drop_checkpoints(TrialId k, int keep_from_epoch);
   void sweep_checkpoints(TrialId k);
+  bool saves() const;
   void delete_dropped();
   void change(Trial& trial);
   Live::End nan_end(int epoch, double value) const;
@@ -187,6 +188,7 @@ class Controller {
     std::string path;
   };
   std::deque<Dropped> dropped_;
+  std::vector<TrialId> stopped_now_;    // in this session, while they trained
   std::optional<Suggestion> upcoming_;  // proposal trials_.size(), made but not yet a trial
   bool proposing_done_ = false;
   std::int64_t counted_ = 0;  // trials towards max_trials

@@ -79,10 +79,15 @@ void Controller::delete_dropped() {
   }
 }
 
+bool Controller::saves() const {
+  return !options_.files_dir.empty() &&
+         (spec_.fault_tolerance.checkpoint_every_epochs > 0 || spec_.output.keep_best > 0);
+}
+
 // Deletes checkpoint files that the record does not know: a worker's that came after the verdict,
 // or one that was being written when its worker died.
 void Controller::sweep_checkpoints(TrialId k) {
-  if (options_.files_dir.empty()) return;
+  if (!saves()) return;
   const auto known = [&](const std::filesystem::path& path) {
     const auto saved = checkpoints_.find(k);
     if (saved != checkpoints_.end())
@@ -114,6 +119,7 @@ void Controller::retain_checkpoints(const Trial& t) {
     best_.pop_back();
   }
   if (ranks && spec_.output.keep_best == 0) drop_checkpoints(t.id, kAllEpochs);
+  if (t.id >= ended_before_ && saves()) sweep_checkpoints(t.id);
 }
 
 }  // namespace brood

@@ -436,7 +436,10 @@ void Controller::finish(TrialId k, TrialState state, Cause cause, std::string wh
   Live& live = live_.at(k);
   if (live.place) {
     const Place place = *live.place;
-    if (!live.end) transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
+    if (!live.end) {
+      transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
+      if (saves()) stopped_now_.push_back(k);
+    }
     end_attempt(k, live, state == TrialState::completed ? "completed" : std::string(to_text(cause)),
                 false, "");
   }

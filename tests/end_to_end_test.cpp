@@ -287,6 +287,71 @@ TEST_F(EndToEnd, SaysWhatIsWrongWithItsArguments) {
   EXPECT_THAT(shell("$BROOD best").output, HasSubstr("experiments.db"));
 }
 
+TEST_F(EndToEnd, ADeletedDatabaseTakesNothingFromItsOldFiles) {
+  write("e2e.json", config("random", ""));
+  const std::string saving = " --set fault_tolerance.checkpoint_every_epochs=1";
+  ASSERT_EQ(shell("$BROOD run e2e.json -q --set experiment.seed=6" + saving).status, 0);
+  const std::string other = table(path("e2e.db"));
+  shell("rm e2e.db*; ls e2e.db.files/e2e");
+  ASSERT_EQ(shell("$BROOD run e2e.json -q" + saving).status, 0);
+  const std::string left = table(path("e2e.db"));
+  EXPECT_TRUE(fs::exists(path("e2e.db.files/e2e.old1")));
+  shell("rm -rf e2e.db*");
+  ASSERT_EQ(shell("$BROOD run e2e.json -q" + saving).status, 0);
+  EXPECT_EQ(left, table(path("e2e.db")));
+  EXPECT_NE(left, other);
+}
+
+TEST_F(EndToEnd, EveryCheckpointOfTheRecordIsThereAfterAKill) {
+  write("e2e.json", config("random", "asha", 15));
+  const std::string run =
+      "$BROOD run e2e.json -j 3 -q --set fault_tolerance.checkpoint_every_epochs=1";
+  int seen = 0;
+  for (int i = 0; i < 6; ++i) {
+    shell("timeout -s KILL 0." + std::to_string(25 + 7 * i) + " " + run);
+    if (!fs::exists(path("e2e.db"))) continue;
+    sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+    // What a running trial would go on from. Of others the file may be gone and its row not yet.
+    sqlite::Statement rows(db,
+                           "SELECT c.path, max(c.epoch) FROM checkpoint c JOIN trial t ON t.id = "
+                           "c.trial WHERE t.state IN ('running', 'waiting') GROUP BY c.trial");
+    while (rows.step()) {
+      ++seen;
+      EXPECT_TRUE(fs::exists(path(std::string(rows.text(0))))) << rows.text(0);
+    }
+  }
+  EXPECT_GT(seen, 0);
+  ASSERT_EQ(shell(run).status, 0) << shell("cat output.txt").output;
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  int files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(path("e2e.db.files")))
+    files += entry.path().extension() == ".ckpt";
+  EXPECT_EQ(files, db.whole("SELECT count(*) FROM checkpoint")) << "files that the record forgot";
+  EXPECT_EQ(files, 1) << "keep_best is 1";
+}
+
+TEST_F(EndToEnd, LoweredBudgetsEndAResumeQuietly) {
+  write("e2e.json", config("genetic", ""));
+  ASSERT_EQ(shell("$BROOD run e2e.json -q").status, 0);
+  const std::string before = table(path("e2e.db"));
+  const Result fewer = shell("$BROOD run e2e.json --set search.settings.generations=2");
+  EXPECT_EQ(fewer.status, 0) << fewer.output;
+  const Result strict = shell("$BROOD run e2e.json --set budget.max_failed_trials=1");
+  EXPECT_EQ(strict.status, 1) << strict.output;
+  EXPECT_THAT(strict.output, HasSubstr("max_failed_trials is 1"));
+  EXPECT_EQ(table(path("e2e.db")), before);
+}
+
+TEST_F(EndToEnd, ARunWithoutASingleResultIsAFailure) {
+  std::string text = config("random", "");
+  const std::string entry = R"("throw", "epoch": 2, "trials": [9])";
+  text.replace(text.find(entry), entry.size(), R"("throw", "epoch": 1)");
+  write("e2e.json", text);
+  const Result result = shell("$BROOD run e2e.json --set fault_tolerance.max_retries_per_trial=0");
+  EXPECT_EQ(result.status, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("No trial has a result"));
+}
+
 TEST_F(EndToEnd, ReplayGivesTheRecordedBitsAndFindsAChangedTrainer) {
   write("e2e.json", config("random", ""));
   ASSERT_EQ(shell("$BROOD run e2e.json -q").status, 0);
