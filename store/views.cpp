@@ -89,8 +89,8 @@ constexpr const char* kExperiments = R"(SELECT e.name AS name, e.state AS state,
   e.description AS description FROM experiment e)";
 
 constexpr const char* kAllTrials =
-    R"(, t.origin AS origin, t.first_epoch AS first_epoch, t.last_epoch AS last_epoch, t.best_epoch AS best_epoch,
-  t.parent AS parent, t.same_as AS same_as, t.cause AS cause, t.why AS why
+    R"(, t.origin AS origin, t.first_epoch AS first_epoch, t.last_epoch AS last_epoch,
+  t.best_epoch AS best_epoch, t.parent AS parent, t.same_as AS same_as, t.cause AS cause, t.why AS why
   FROM trial t JOIN experiment e ON e.id = t.experiment)";
 
 }  // namespace
