@@ -55,7 +55,7 @@ TEST(CnnSpec, ReadsTheHopsDemo) {
   EXPECT_EQ(spec.optimizer.learning_rate, 0.0005);
   ASSERT_EQ(spec.layers.size(), 6U);
   EXPECT_TRUE(spec.layers[0].same);
-  EXPECT_TRUE(spec.layers[0].relu);
+  EXPECT_EQ(spec.layers[0].activation, Activation::relu);
   EXPECT_EQ(spec.layers[2].stride_height, 2);
   EXPECT_EQ(spec.layers[3].rate, 0.45);
 }
@@ -85,11 +85,48 @@ TEST(CnnSpec, RefusesWhatHasNoEffect) {
 }
 
 TEST(CnnSpec, RefusesWhatALaterVersionBrings) {
-  expect_problem(block(R"({"residual": []})"), "/layers/0/residual", "later version");
-  expect_problem(block(R"({"branches": []})"), "/layers/0/branches", "later version");
   expect_problem(block("", kAdam + R"(, "augment": [])"), "/augment", "later version");
-  expect_problem(block(R"({"activation": {"name": "gelu"}})"), "/layers/0/activation/name",
-                 "later version");
+}
+
+const char* const kConv = R"({"conv": {"filters": 8, "kernel": 3}})";
+
+TEST(CnnSpec, ReadsAResidualAsAListOrAnObject) {
+  const NetworkSpec spec =
+      good(block(std::string(R"({"residual": [)") + kConv +
+                 R"(]}, {"residual": {"activation": "none", "body": [)" + kConv + "]}}"));
+  EXPECT_EQ(spec.layers[0].activation, Activation::relu);
+  EXPECT_EQ(spec.layers[1].activation, Activation::none);
+  EXPECT_EQ(spec.layers[1].bodies[0][0].pointer, "/layers/1/residual/body/0/conv");
+}
+
+TEST(CnnSpec, RefusesComposersThatComposeNothing) {
+  expect_problem(block(R"({"residual": []})"), "/layers/0/residual", "at least one layer");
+  expect_problem(block(R"({"residual": {}})"), "/layers/0/residual/body", "is missing");
+  expect_problem(block(R"({"residual": {"body": [], "activation": "relu"}})"),
+                 "/layers/0/residual/body", "at least one layer");
+  expect_problem(block(R"({"branches": [[]]})"), "/layers/0/branches", "two or more lists");
+  expect_problem(block(R"({"branches": [[], []]})"), "/layers/0/branches/1", "second empty branch");
+  expect_problem(block(std::string(R"({"branches": [[], )") + kConv + "]}"), "/layers/0/branches/1",
+                 "must be a list of layers");
+  expect_problem(block(R"({"residual": [{"dense": {"units": 3}}]})"), "/layers/0/residual/0/dense",
+                 "cannot be inside a residual or a branch");
+  expect_problem(block(R"({"dense": {"units": 3}}, {"residual": [{"batch_norm": {}}]})"),
+                 "/layers/1/residual", "no image left");
+  expect_problem(block(R"({"branches": [[], [{"residual": [{"max_pol": {"size": 2}}]}]]})"),
+                 "/layers/0/branches/1/0/residual/0/max_pol", "did you mean \"max_pool\"");
+}
+
+TEST(CnnSpec, RefusesSettingsWithoutEffectOnALayer) {
+  expect_problem(block(R"({"activation": {"name": "gelu", "slope": 0.1}})"),
+                 "/layers/0/activation/slope", "leaky_relu only");
+  expect_problem(block(R"({"activation": {"name": "none"}})"), "/layers/0/activation/name",
+                 "must be one of relu, leaky_relu");
+  expect_problem(block(R"({"conv": {"filters": 3, "kernel": 3, "activation": "geluu"}})"),
+                 "/layers/0/conv/activation", "did you mean \"gelu\"");
+  expect_problem(block(R"({"depthwise_conv": {"filters": 3, "kernel": 3}})"),
+                 "/layers/0/depthwise_conv/filters", "keeps its channels");
+  expect_problem(block(R"({"squeeze_excite": {"ratio": 0}})"), "/layers/0/squeeze_excite/ratio",
+                 "from 1 to");
 }
 
 TEST(CnnSpec, RefusesWrongTypesAndRanges) {
@@ -157,6 +194,58 @@ TEST(CnnPlan, KnowsANetworkThatLeavesNothing) {
       make_plan(good(block(R"({"max_pool": {"size": 14}}, {"max_pool": {"size": 3}})")), kFashion);
   EXPECT_EQ(plan.infeasible_pointer, "/layers/1/max_pool");
   EXPECT_THAT(plan.infeasible, HasSubstr("3x3 leaves nothing of an image of 2x2"));
+}
+
+TEST(CnnPlan, ProjectsWhereAResidualChangesTheShape) {
+  const Plan plan =
+      make_plan(good(block(R"({"residual": [{"conv": {"filters": 8, "kernel": 3, "stride": 2}}]},
+                    {"residual": [{"conv": {"filters": 8, "kernel": 3, "stride": 1}}]})")),
+                kFashion);
+  // Body, projection with its batch norm; the second residual's input is added as it is.
+  EXPECT_EQ(plan.parameter_count, (72 + 8) + (8 + 16) + (576 + 8) + (14 * 14 * 8 * 10 + 10));
+  EXPECT_EQ(plan.parameters[2].name, "layers.0.projection.conv.weight");
+  EXPECT_EQ(plan.parameters[5].name, "layers.1.residual.0.conv.weight");
+  EXPECT_EQ(plan.steps[1].stride_height, 2);
+  EXPECT_EQ(plan.steps.size(), 7U);
+}
+
+TEST(CnnPlan, ConcatenatesTheChannelsOfBranches) {
+  const Plan plan =
+      make_plan(good(block(R"({"branches": [[{"conv": {"filters": 3, "kernel": 1}}], [],
+                      [{"max_pool": {"size": 3, "stride": 1, "padding": "same"}},
+                       {"conv": {"filters": 4, "kernel": 1}}]]})")),
+                kFashion);
+  EXPECT_EQ(plan.tensors[plan.tensors.size() - 2], (Shape{28, 28, 3 + 1 + 4}));
+  EXPECT_EQ(plan.parameters[2].name, "layers.0.branches.2.1.conv.weight");
+}
+
+TEST(CnnPlan, CountsDepthwiseDilatedAndSqueezed) {
+  const Plan plan = make_plan(
+      good(block(R"({"conv": {"filters": 16, "kernel": 3, "dilation": 2, "padding": "valid"}},
+                    {"depthwise_conv": {"kernel": 5, "stride": 2}},
+                    {"squeeze_excite": {"ratio": 4}}, {"global_avg_pool": {}})")),
+      kFashion);
+  EXPECT_EQ(plan.tensors[1], (Shape{24, 24, 16}));
+  EXPECT_EQ(plan.tensors[2], (Shape{12, 12, 16}));
+  EXPECT_EQ(plan.parameter_count, (144 + 16) + (400 + 16) + (64 + 4) + (64 + 16) + (160 + 10));
+  const double products = 24 * 24 * 144.0 + 12 * 12 * 400.0 + 64 + 64 + 160;
+  EXPECT_EQ(plan.forward_flops, 2 * products);
+}
+
+TEST(CnnPlan, KnowsComposersThatCannotBe) {
+  const auto expect = [](const std::string& layers, const std::string& pointer,
+                         const std::string& part) {
+    const Plan plan = make_plan(good(block(layers)), kFashion);
+    EXPECT_EQ(plan.infeasible_pointer, pointer);
+    EXPECT_THAT(plan.infeasible, HasSubstr(part));
+  };
+  expect(R"({"residual": [{"conv": {"filters": 8, "kernel": 3, "padding": "valid"}}]})",
+         "/layers/0/residual", "an image of 26x26 of one of 28x28");
+  expect(R"({"branches": [[], [{"max_pool": {"size": 2}}]]})", "/layers/0/branches",
+         "28x28 and 14x14");
+  expect(R"({"residual": [{"conv": {"filters": 8, "kernel": 3, "dilation": 14, "padding": "valid"}},
+                          {"dropout": {"rate": 0.5}}]})",
+         "/layers/0/residual/0/conv", "a window of 29x29 leaves nothing of an image of 28x28");
 }
 
 TEST(CnnPlan, CountsTheMemoryOfParametersAndMoments) {

@@ -27,12 +27,13 @@ class Conv final : public Layer {
   explicit Conv(const Binding& b) : b_(b), step_(*b.step), kernels_(*b.kernels) {
     const Shape& in = b.x.shape;
     inputs_ = std::int64_t{step_.kernel_height} * step_.kernel_width * in.channels;
-    // Without padded channels a kernel's row is one run of memory.
-    const bool runs = b.x.pixel == in.channels;
+    // Without padded channels and dilation a kernel's row is one run of memory.
+    const bool runs = b.x.pixel == in.channels && step_.dilation_width == 1;
     depth_ = runs ? step_.kernel_width * in.channels : in.channels;
     for (int i = 0; i < step_.kernel_height; ++i)
       for (int j = 0; j < (runs ? 1 : step_.kernel_width); ++j)
-        taps_.push_back(small((i - step_.pad_top) * b.x.row + (j - step_.pad_left) * b.x.pixel));
+        taps_.push_back(small((i * step_.dilation_height - step_.pad_top) * b.x.row +
+                              (j * step_.dilation_width - step_.pad_left) * b.x.pixel));
     const Shape& out = b.y.shape;
     x_offsets_ = pixel_offsets(b.x, out.height, out.width, step_.stride_height, step_.stride_width);
     y_offsets_ = pixel_offsets(b.y, out.height, out.width, 1, 1);
@@ -85,11 +86,14 @@ class Conv final : public Layer {
     for (int ry = 0; ry < sh; ++ry) {
       for (int rx = 0; rx < sw; ++rx) {
         Class made;
-        for (int i = ry; i < step_.kernel_height; i += sh) {
-          for (int j = rx; j < step_.kernel_width; j += sw) {
+        for (int i = 0; i < step_.kernel_height; ++i) {
+          const int down = i * step_.dilation_height - ry;
+          if (down % sh != 0) continue;
+          for (int j = 0; j < step_.kernel_width; ++j) {
+            const int right = j * step_.dilation_width - rx;
+            if (right % sw != 0) continue;
             made.kernel_places.push_back(i * step_.kernel_width + j);
-            made.taps.push_back(
-                small(-((i - ry) / sh) * b_.dy.row - ((j - rx) / sw) * b_.dy.pixel));
+            made.taps.push_back(small(-(down / sh) * b_.dy.row - (right / sw) * b_.dy.pixel));
           }
         }
         for (int y = 0; y < in.height; ++y) {

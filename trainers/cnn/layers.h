@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "trainers/cnn/kernels.h"
+#include "trainers/cnn/light_kernels.h"
 #include "trainers/cnn/plan.h"
 
 namespace brood::cnn {
@@ -23,9 +25,11 @@ struct View {
 // What a step may touch. Everything outlives the layer and stays where it is.
 struct Binding {
   const Kernels* kernels = nullptr;
+  const LightKernels* light = nullptr;
   const Step* step = nullptr;
   int batch_max = 1;
   View x, y, dx, dy;                         // dx, dy: gradients of the loss by x and y
+  std::vector<View> xs, dxs;                 // of all inputs; x and dx are the first
   float *weight = nullptr, *bias = nullptr;  // nullptr: the step has none
   float *weight_gradient = nullptr, *bias_gradient = nullptr;  // zero before backward
   float *mean = nullptr, *variance = nullptr;                  // running, of a batch norm
@@ -59,6 +63,10 @@ std::unique_ptr<Layer> make_max_pool(const Binding& binding);
 std::unique_ptr<Layer> make_average_pool(const Binding& binding);  // also over the whole image
 std::unique_ptr<Layer> make_batch_norm(const Binding& binding);
 std::unique_ptr<Layer> make_dropout(const Binding& binding);
-std::unique_ptr<Layer> make_relu(const Binding& binding);
+std::unique_ptr<Layer> make_activation(const Binding& binding);
+std::unique_ptr<Layer> make_depthwise_conv(const Binding& binding);
+std::unique_ptr<Layer> make_add(const Binding& binding);
+std::unique_ptr<Layer> make_concat(const Binding& binding);
+std::unique_ptr<Layer> make_gate(const Binding& binding);
 
 }  // namespace brood::cnn

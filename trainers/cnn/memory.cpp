@@ -29,8 +29,10 @@ Halo input_halo(const Step& step, const Shape& in, const Shape& out) {
     return std::max<std::int64_t>(0, std::int64_t{outputs - 1} * stride + kernel - padding - input);
   };
   return {step.pad_top, step.pad_left,
-          after(out.height, step.stride_height, step.kernel_height, step.pad_top, in.height),
-          after(out.width, step.stride_width, step.kernel_width, step.pad_left, in.width)};
+          after(out.height, step.stride_height, reach(step.kernel_height, step.dilation_height),
+                step.pad_top, in.height),
+          after(out.width, step.stride_width, reach(step.kernel_width, step.dilation_width),
+                step.pad_left, in.width)};
 }
 
 // What its gradient by the input reads beyond the edges of the gradient of its output.
@@ -41,8 +43,8 @@ Halo output_halo(const Step& step, const Shape& in, const Shape& out) {
   const auto after = [](int outputs, int stride, int padding, int input) {
     return std::max(0, (input - 1 + padding) / stride - (outputs - 1));
   };
-  return {before(step.stride_height, step.kernel_height, step.pad_top),
-          before(step.stride_width, step.kernel_width, step.pad_left),
+  return {before(step.stride_height, reach(step.kernel_height, step.dilation_height), step.pad_top),
+          before(step.stride_width, reach(step.kernel_width, step.dilation_width), step.pad_left),
           after(out.height, step.stride_height, step.pad_top, in.height),
           after(out.width, step.stride_width, step.pad_left, in.width)};
 }
@@ -109,24 +111,35 @@ class Planner {
   void place_tensors() {
     const std::size_t count = plan_.tensors.size();
     std::vector<Halo> value(count), gradient(count);
-    bool exact_image = false;  // the image needs no padded channels when only products read it
+    std::vector<int> readers(count, 0);
+    bool exact_image = true;  // the image needs no padded channels when only products read it
     for (const Step& step : plan_.steps) {
       const auto in = static_cast<std::size_t>(step.inputs.front());
       const auto out = static_cast<std::size_t>(step.output);
       const bool product = step.op == Step::Op::conv || step.op == Step::Op::dense;
-      if (in == 0) exact_image = product;
-      out_.tensors[out].needs_gradient = step.weight >= 0 || out_.tensors[in].needs_gradient;
+      out_.tensors[out].needs_gradient = step.weight >= 0;
+      for (const int input : step.inputs) {
+        const auto i = static_cast<std::size_t>(input);
+        if (i == 0) exact_image = exact_image && product;
+        if (out_.tensors[i].needs_gradient) out_.tensors[out].needs_gradient = true;
+        ++readers[i];
+      }
       if (step.op != Step::Op::conv) continue;
       value[in].cover(input_halo(step, plan_.tensors[in], plan_.tensors[out]));
       if (out_.tensors[in].needs_gradient)
         gradient[out].cover(output_halo(step, plan_.tensors[in], plan_.tensors[out]));
     }
+    std::int64_t spare = 0;
     for (std::size_t t = 0; t < count; ++t) {
       const Shape& shape = plan_.tensors[t];
       const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
       out_.tensors[t].value = lay(shape, pixel, value[t]);
-      if (out_.tensors[t].needs_gradient) out_.tensors[t].gradient = lay(shape, pixel, gradient[t]);
+      if (!out_.tensors[t].needs_gradient) continue;
+      out_.tensors[t].gradient = lay(shape, pixel, gradient[t]);
+      if (readers[t] > 1)
+        spare = std::max(spare, out_.tensors[t].gradient.image * plan_.batch_size);
     }
+    out_.spare_offset = reserve(spare);
   }
 
   // Shared by all steps: packed gradients, transposed weights, sums of a batch norm.
@@ -145,6 +158,10 @@ class Planner {
         need = std::max(packed * plan_.batch_size, std::int64_t{kPanel} * out.channels);
       else if (step.op == Step::Op::batch_norm)
         need = 8 * packed;
+      else if (step.op == Step::Op::depthwise_conv)
+        need = 2 * packed * step.kernel_height * step.kernel_width;
+      else if (step.op == Step::Op::gate)
+        need = 2 * packed;
       most = std::max(most, need);
     }
     return most;

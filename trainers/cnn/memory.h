@@ -43,6 +43,9 @@ struct Memory {
   std::int64_t parameter_floats = 0;  // of one copy of all parameters
   std::int64_t parameter_offset = 0, gradient_offset = 0, moment_offset = 0, state_offset = 0;
   std::int64_t scratch_offset = 0;
+  // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.
+  // Laid out as the tensor's gradient; one after another.
+  std::int64_t spare_offset = 0;
   std::int64_t floats = 0;       // of the block
   std::int64_t byte_count = 0;   // of the byte part
   std::int64_t table_bytes = 0;  // address tables of the convolutions

@@ -72,6 +72,7 @@ Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kerne
     : plan_(std::move(plan)),
       optimizer_(optimizer),
       kernels_(kernels),
+      light_(light_kernels_of(kernels)),
       memory_(make_memory(plan_, moment_count(optimizer))) {
   CHECK(plan_.infeasible.empty(), "the plan was checked");
   if (!memory_.too_large.empty()) throw UserError(memory_.too_large);
@@ -94,16 +95,27 @@ void Network::bind() {
     return index < 0 ? nullptr
                      : block(base + memory_.parameters[static_cast<std::size_t>(index)].offset);
   };
+  find_later_readers();
   for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
     const Step& step = plan_.steps[i];
-    const TensorMemory &in = tensor(step.inputs.front()), &out = tensor(step.output);
+    const TensorMemory& out = tensor(step.output);
     Binding b;
     b.kernels = &kernels_;
+    b.light = &light_;
     b.step = &step;
     b.batch_max = plan_.batch_size;
-    b.x = view(in.value, floats_.get());
+    for (std::size_t k = 0; k < step.inputs.size(); ++k) {
+      const TensorMemory& in = tensor(step.inputs[k]);
+      b.xs.push_back(view(in.value, floats_.get()));
+      b.dxs.push_back(gradient(in));
+      if (spares_[i].input != static_cast<int>(k)) continue;
+      spares_[i].sum = b.dxs.back();
+      b.dxs.back().data = block(memory_.spare_offset);
+      spares_[i].spare = b.dxs.back();
+    }
+    b.x = b.xs.front();
+    b.dx = b.dxs.front();
     b.y = view(out.value, floats_.get());
-    b.dx = gradient(in);
     b.dy = gradient(out);
     b.weight = place(step.weight, memory_.parameter_offset);
     b.bias = place(step.bias, memory_.parameter_offset);
@@ -122,6 +134,36 @@ void Network::bind() {
   image_ = view(memory_.tensors.front().value, floats_.get());
   logits_ = view(memory_.tensors.back().value, floats_.get());
   logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
+}
+
+// The last reader of a tensor, first in the way back, leaves its gradient where it belongs; what
+// the others leave in the spare place is added to it.
+void Network::find_later_readers() {
+  std::vector<bool> read(plan_.tensors.size(), false);
+  spares_.resize(plan_.steps.size());
+  for (std::size_t i = plan_.steps.size(); i-- > 0;) {
+    const std::vector<int>& inputs = plan_.steps[i].inputs;
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      const auto t = static_cast<std::size_t>(inputs[k]);
+      if (read[t] && memory_.tensors[t].needs_gradient) {
+        CHECK(spares_[i].input < 0, "there is one spare place");
+        spares_[i].input = static_cast<int>(k);
+      }
+      read[t] = true;
+    }
+  }
+}
+
+void Network::backward(const Pass& pass) {
+  for (std::size_t i = layers_.size(); i-- > 0;) {
+    layers_[i]->backward(pass);
+    const auto& [input, spare, sum] = spares_[i];
+    if (input < 0) continue;
+    const std::int64_t run = std::int64_t{sum.shape.width} * sum.pixel;
+    for (int n = 0; n < pass.batch; ++n)
+      for (int y = 0; y < sum.shape.height; ++y)
+        light_.accumulate(spare.at(n, y), run, sum.at(n, y));
+  }
 }
 
 void Network::initialise(std::uint64_t seed) {
@@ -163,7 +205,7 @@ BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t 
   forward(pass);
   const BatchResult result = loss(labels, true);
   std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
-  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) (*layer)->backward(pass);
+  backward(pass);
   return result;
 }
 

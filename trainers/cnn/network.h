@@ -75,7 +75,15 @@ class Network {
     float* data;
   };
 
+  // Of a step: the input whose gradient goes into the spare place and is added to `sum` after.
+  struct Spare {
+    int input = -1;
+    View spare, sum;
+  };
+
   void bind();
+  void find_later_readers();
+  void backward(const Pass& pass);
   std::vector<Slot> slots() const;
   float* block(std::int64_t offset) const { return floats_.get() + offset; }
   BatchResult loss(std::span<const std::uint16_t> labels, bool gradients);
@@ -84,10 +92,12 @@ class Network {
   Plan plan_;
   OptimizerSpec optimizer_;
   const Kernels& kernels_;
+  const LightKernels& light_;
   Memory memory_;
   std::unique_ptr<float[], Free> floats_;
   std::unique_ptr<std::uint8_t[], Free> bytes_;
   std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<Spare> spares_;  // of each layer
   View image_, logits_, logits_gradient_;
   float scale_[256];              // of a pixel's value
   std::vector<double> exponent_;  // of one sample's classes

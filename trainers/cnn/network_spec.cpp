@@ -4,124 +4,18 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/suggest.h"
+#include "trainers/cnn/layer_spec.h"
 #include "trainers/cnn/object_reader.h"
 
 namespace brood::cnn {
 
 namespace {
 
-constexpr int kSideMax = 255;  // of a kernel; pools are bounded by what a byte can index
-constexpr int kPoolSideMax = 15;
-constexpr int kColumnsMax = 65536;
 constexpr std::int64_t kCountMax = 1'000'000'000;
 const char* const kLater = "comes with a later version of brood; remove it";
 
-const std::vector<std::string> kLayerNames = {
-    "conv",    "max_pool", "avg_pool",   "global_avg_pool", "batch_norm",
-    "dropout", "dense",    "activation", "flatten"};
-const std::vector<std::string> kLaterLayers = {"residual", "branches", "depthwise_conv",
-                                               "squeeze_excite"};
-const std::vector<std::string> kLaterActivations = {"leaky_relu", "gelu", "silu", "tanh"};
-
 bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
-}
-
-// "none" only where an activation may be left out.
-bool read_relu(ObjectReader& reader, const std::string& key, bool required) {
-  const Json* found = reader.find(key);
-  if (found && found->is_string() && contains(kLaterActivations, found->get<std::string>())) {
-    reader.problem(key, brief(*found) + " " + kLater + ", or use \"relu\"");
-    return true;
-  }
-  if (required) return reader.word(key, std::nullopt, {"relu"}) == "relu";
-  return reader.word(key, "none", {"relu", "none"}) == "relu";
-}
-
-LayerSpec read_layer(LayerKind kind, ObjectReader& reader) {
-  LayerSpec layer;
-  layer.kind = kind;
-  layer.pointer = reader.pointer();
-  switch (kind) {
-    case LayerKind::conv:
-      layer.columns = static_cast<int>(reader.whole("filters", std::nullopt, 1, kColumnsMax));
-      std::tie(layer.height, layer.width) = reader.sides("kernel", std::nullopt, kSideMax);
-      std::tie(layer.stride_height, layer.stride_width) =
-          reader.sides("stride", std::pair{1, 1}, kSideMax);
-      layer.same = reader.word("padding", "same", {"same", "valid"}) == "same";
-      break;
-    case LayerKind::max_pool:
-    case LayerKind::avg_pool:
-      std::tie(layer.height, layer.width) = reader.sides("size", std::nullopt, kPoolSideMax);
-      std::tie(layer.stride_height, layer.stride_width) =
-          reader.sides("stride", std::pair{layer.height, layer.width}, kSideMax);
-      layer.same = reader.word("padding", "valid", {"same", "valid"}) == "same";
-      break;
-    case LayerKind::dropout:
-      layer.rate = reader.real("rate", std::nullopt, 0.0, 1.0, false, true);
-      break;
-    case LayerKind::dense:
-      layer.columns = static_cast<int>(reader.whole("units", std::nullopt, 1, kColumnsMax));
-      break;
-    case LayerKind::activation:
-      layer.relu = read_relu(reader, "name", true);
-      break;
-    case LayerKind::global_avg_pool:
-    case LayerKind::batch_norm:
-    case LayerKind::flatten:
-      break;
-  }
-  if (kind == LayerKind::conv || kind == LayerKind::dense) {
-    layer.relu = read_relu(reader, "activation", false);
-    layer.batch_norm = reader.flag("batch_norm", false);
-    for (const char* key : {"dilation", "groups"})
-      reader.refuse(key, std::string(kLater) + " (every conv is dense and undilated now)");
-  }
-  return layer;
-}
-
-void read_layers(const Json& list, const std::string& pointer, std::vector<Problem>& problems,
-                 std::vector<LayerSpec>& layers) {
-  if (!list.is_array()) {
-    problems.push_back({pointer, "must be a list of layers (is " + brief(list) + ")"});
-    return;
-  }
-  bool flat = false;
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    const Json& element = list[i];
-    const std::string place = join(pointer, i);
-    if (!element.is_object() || element.size() != 1) {
-      problems.push_back({place,
-                          "must be an object with one key, the kind of layer, for example "
-                          "{\"max_pool\": {\"size\": 2}} (is " +
-                              brief(element) + ")"});
-      continue;
-    }
-    const std::string name = element.begin().key();
-    const auto found = std::find(kLayerNames.begin(), kLayerNames.end(), name);
-    if (found == kLayerNames.end()) {
-      problems.push_back(
-          {join(place, name), contains(kLaterLayers, name)
-                                  ? kLater
-                                  : "is not a kind of layer" + did_you_mean(name, kLayerNames)});
-      continue;
-    }
-    if (!element.begin()->is_object()) {
-      problems.push_back({join(place, name), "must be an object of settings, {} for none (is " +
-                                                 brief(*element.begin()) + ")"});
-      continue;
-    }
-    ObjectReader reader(*element.begin(), join(place, name), problems);
-    layers.push_back(read_layer(static_cast<LayerKind>(found - kLayerNames.begin()), reader));
-    reader.finish();
-    const LayerKind kind = layers.back().kind;
-    if (flat && (kind == LayerKind::conv || kind == LayerKind::max_pool ||
-                 kind == LayerKind::avg_pool || kind == LayerKind::global_avg_pool))
-      reader.problem("",
-                     "cannot follow a dense or flatten layer: there is no image left; move it "
-                     "before");
-    flat = flat || kind == LayerKind::dense || kind == LayerKind::flatten;
-  }
 }
 
 OptimizerSpec read_optimizer(const Json& json, const std::string& pointer,
@@ -262,7 +156,7 @@ NetworkSpec parse_network(const std::string& resolved_trainer_json,
   if (const Json* found = reader.find("schedule"))
     spec.schedule = read_schedule(*found, "/schedule", spec.epochs, problems);
   if (const Json* found = reader.require("layers", "[{\"dense\": {\"units\": 128}}]"))
-    read_layers(*found, "/layers", problems, spec.layers);
+    spec.layers = read_layers(*found, "/layers", problems);
   for (const char* key : {"augment", "label_smoothing", "gradient_clip", "ema"})
     reader.refuse(key, kLater);
   reader.finish();

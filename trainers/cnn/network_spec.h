@@ -10,7 +10,9 @@
 //   weight decay acts on every parameter, also biases and batch norm, as in PyTorch and Keras
 //   conv: stride 1, padding same (as much on both sides, an odd rest below and right: TensorFlow)
 //   pools: stride as size, padding valid
-//   activation none
+//   dilation 1, activation none, slope of leaky_relu 0.01 (PyTorch)
+//   activation relu after the sum of a residual (He and others, "Deep residual learning", CVPR
+//   2016) squeeze_excite: ratio 16 (Hu, Shen, Sun, "Squeeze-and-excitation networks", CVPR 2018)
 //   initialization he
 #pragma once
 
@@ -57,6 +59,7 @@ struct ScheduleSpec {
 
 enum class LayerKind : std::uint8_t {
   conv,
+  depthwise_conv,
   max_pool,
   avg_pool,
   global_avg_pool,
@@ -64,8 +67,14 @@ enum class LayerKind : std::uint8_t {
   dropout,
   dense,
   activation,
-  flatten
+  flatten,
+  squeeze_excite,
+  residual,
+  branches
 };
+
+// gelu in the form with tanh (Hendrycks, Gimpel, "Gaussian error linear units", 2016).
+enum class Activation : std::uint8_t { none, relu, leaky_relu, gelu, silu, tanh };
 
 struct LayerSpec {
   LayerKind kind = LayerKind::flatten;
@@ -73,10 +82,14 @@ struct LayerSpec {
   int columns = 0;            // filters of a conv, units of a dense layer
   int height = 1, width = 1;  // kernel or pool size
   int stride_height = 1, stride_width = 1;
+  int dilation_height = 1, dilation_width = 1;
   bool same = false;  // padding
-  bool relu = false;
+  Activation activation = Activation::none;
+  double slope = 0.01;  // of leaky_relu below zero
   bool batch_norm = false;
-  double rate = 0.0;  // of dropout
+  double rate = 0.0;                           // of dropout
+  int ratio = 16;                              // of squeeze_excite
+  std::vector<std::vector<LayerSpec>> bodies;  // one of a residual, all of branches
 };
 
 struct NetworkSpec {
