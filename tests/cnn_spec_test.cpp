@@ -84,8 +84,60 @@ TEST(CnnSpec, RefusesWhatHasNoEffect) {
   expect_problem(block("", kAdam + R"(, "limit_test": 100)"), "/limit_test", "evaluate_test");
 }
 
-TEST(CnnSpec, RefusesWhatALaterVersionBrings) {
-  expect_problem(block("", kAdam + R"(, "augment": [])"), "/augment", "later version");
+TEST(CnnSpec, RefusesOptimizerKeysWithoutEffect) {
+  const auto with = [](const std::string& optimizer) {
+    return block("", "\"optimizer\": {" + optimizer + ", \"learning_rate\": 0.1}");
+  };
+  expect_problem(with(R"("name": "rmsprop", "nesterov": true)"), "/optimizer/nesterov",
+                 "has no effect with rmsprop");
+  expect_problem(with(R"("name": "rmsprop", "beta2": 0.9)"), "/optimizer/beta2", "or use adam");
+  expect_problem(with(R"("name": "adam", "alpha": 0.9)"), "/optimizer/alpha", "or use rmsprop");
+  expect_problem(with(R"("name": "sgd", "clip_norm": 0)"), "/optimizer/clip_norm", "above 0.0");
+  expect_problem(with(R"("name": "rmsprob")"), "/optimizer/name", "did you mean \"rmsprop\"");
+}
+
+TEST(CnnSpec, RefusesScheduleKeysWithoutEffect) {
+  const auto with = [](const std::string& schedule) {
+    return block("", kAdam + ", \"schedule\": {" + schedule + "}");
+  };
+  expect_problem(with(R"("name": "cosine", "factor": 0.1)"), "/schedule/factor", "step only");
+  expect_problem(with(R"("name": "step")"), "/schedule/every_epochs", "is missing");
+  expect_problem(with(R"("name": "step", "every_epochs": 2, "rise": 0.1)"), "/schedule/rise",
+                 "one_cycle only");
+  expect_problem(with(R"("name": "one_cycle", "warmup_epochs": 1)"), "/schedule/warmup_epochs",
+                 "rises by itself");
+  expect_problem(with(R"("name": "one_cycle", "rise": 1.0)"), "/schedule/rise", "below 1.0");
+}
+
+TEST(CnnSpec, RefusesChangesOfImagesThatMakeNoSense) {
+  const auto with = [](const std::string& augment) {
+    return block("", kAdam + ", \"augment\": " + augment);
+  };
+  expect_problem(with(R"({"flip": {}})"), "/augment", "must be a list of changes");
+  expect_problem(with(R"([{"flop": {}}])"), "/augment/0/flop", "did you mean \"flip\"");
+  expect_problem(with(R"(["flip"])"), "/augment/0", "one key, the kind of change");
+  expect_problem(with(R"([{"flip": {"pixels": 2}}])"), "/augment/0/flip/pixels", "not a key");
+  expect_problem(with(R"([{"translate": {}}])"), "/augment/0/translate/pixels", "is missing");
+  expect_problem(with(R"([{"flip": {}}, {"flip": {}}])"), "/augment/1/flip", "a second time");
+  expect_problem(with(R"([{"mixup": {"alpha": 0.2}}, {"flip": {}}])"), "/augment/1/flip",
+                 "cannot follow mixup");
+}
+
+TEST(CnnSpec, RefusesFurtherKeysOutOfRangeOrWithoutEffect) {
+  expect_problem(block("", kAdam + R"(, "label_smoothing": 1.0)"), "/label_smoothing", "below 1.0");
+  expect_problem(block("", kAdam + R"(, "ema": 1)"), "/ema", "below 1.0");
+  expect_problem(block("", kAdam + R"(, "report": ["class_acuracy"])"), "/report",
+                 "did you mean \"class_accuracy\"");
+  expect_problem(block("", kAdam + R"(, "validation": 0, "report": ["class_accuracy"])"), "/report",
+                 "without a validation part");
+}
+
+TEST(CnnPlan, KnowsAChangeThatMayLeaveNothingOfAnImage) {
+  const NetworkSpec spec =
+      good(block("", kAdam + R"(, "augment": [{"flip": {}}, {"cutout": {"size": 28}}])"));
+  const Plan plan = make_plan(spec, {28, 28, 1, 10, 60000, 0, 10000});
+  EXPECT_EQ(plan.infeasible_pointer, "/augment/1/cutout");
+  EXPECT_THAT(plan.infeasible, HasSubstr("28 pixels may leave nothing of an image of 28x28"));
 }
 
 const char* const kConv = R"({"conv": {"filters": 8, "kernel": 3}})";
@@ -270,6 +322,26 @@ TEST(CnnSchedule, WarmsUpThenFollowsACosine) {
   EXPECT_NEAR(learning_rate(spec, 10, 20), 1.0, 1e-15);
   EXPECT_NEAR(learning_rate(spec, 10, 29), 0.0123, 1e-4);
   EXPECT_EQ(learning_rate(spec, 10, 30), 0.0);
+}
+
+TEST(CnnSchedule, StepsDownEverySoManyEpochs) {
+  const NetworkSpec spec = good(block("", R"("optimizer": {"name": "sgd", "learning_rate": 2.0},
+      "schedule": {"name": "step", "every_epochs": 1.5, "factor": 0.5, "warmup_epochs": 0.5})"));
+  EXPECT_DOUBLE_EQ(learning_rate(spec, 10, 0), 0.4);
+  EXPECT_DOUBLE_EQ(learning_rate(spec, 10, 14), 2.0);
+  EXPECT_DOUBLE_EQ(learning_rate(spec, 10, 15), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate(spec, 10, 29), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate(spec, 10, 30), 0.5);
+}
+
+// The figures of torch.optim.lr_scheduler.OneCycleLR(max_lr=2, total_steps=30) of PyTorch 2.
+TEST(CnnSchedule, RunsOneCycleAsPyTorchDoes) {
+  const NetworkSpec spec = good(block("", R"("optimizer": {"name": "sgd", "learning_rate": 2.0},
+      "schedule": {"name": "one_cycle"})"));
+  EXPECT_NEAR(learning_rate(spec, 10, 0), 2.0 / 25, 1e-15);
+  EXPECT_NEAR(learning_rate(spec, 10, 4), 1.04, 1e-12);  // half way up
+  EXPECT_NEAR(learning_rate(spec, 10, 8), 2.0, 1e-15);
+  EXPECT_NEAR(learning_rate(spec, 10, 29), 2.0 / 25 * 1e-4, 1e-12);
 }
 
 TEST(CnnSchedule, HasItsOwnCosine) {

@@ -51,9 +51,9 @@ Halo output_halo(const Step& step, const Shape& in, const Shape& out) {
 
 class Planner {
  public:
-  Planner(const Plan& plan, int moments) : plan_(plan) {
+  Planner(const Plan& plan, int moments, bool averages) : plan_(plan) {
     out_.tensors.resize(plan.tensors.size());
-    place_parameters(moments);
+    place_parameters(moments, averages);
     place_tensors();
     out_.scratch_offset = reserve(scratch_floats());
     for (const Step& step : plan.steps) place_step(step);
@@ -88,13 +88,15 @@ class Planner {
     return offset;
   }
 
-  void place_parameters(int moments) {
+  void place_parameters(int moments, bool averages) {
     out_.parameter_floats = place(plan_.parameters, out_.parameters);
-    const std::int64_t states = place(plan_.states, out_.states);
+    out_.state_floats = place(plan_.states, out_.states);
     out_.parameter_offset = reserve(out_.parameter_floats);
     out_.gradient_offset = reserve(out_.parameter_floats);
     out_.moment_offset = reserve(out_.parameter_floats * moments);
-    out_.state_offset = reserve(states);
+    out_.state_offset = reserve(out_.state_floats);
+    out_.average_offset = reserve(averages ? out_.parameter_floats : 0);
+    out_.state_average_offset = reserve(averages ? out_.state_floats : 0);
   }
 
   Layout lay(const Shape& shape, int pixel, const Halo& halo) {
@@ -196,11 +198,14 @@ std::uint64_t Memory::total_bytes() const {
   return static_cast<std::uint64_t>(floats * 4 + byte_count + table_bytes);
 }
 
-Memory make_memory(const Plan& plan, int moments) { return Planner(plan, moments).take(); }
+Memory make_memory(const Plan& plan, int moments, bool averages) {
+  return Planner(plan, moments, averages).take();
+}
 
 int moment_count(const OptimizerSpec& optimizer) {
-  if (optimizer.kind != OptimizerSpec::Kind::sgd) return 2;
-  return optimizer.momentum > 0.0 ? 1 : 0;
+  const int momentum = optimizer.momentum > 0.0 ? 1 : 0;
+  if (optimizer.kind == OptimizerSpec::Kind::sgd) return momentum;
+  return optimizer.kind == OptimizerSpec::Kind::rmsprop ? 1 + momentum : 2;
 }
 
 }  // namespace brood::cnn

@@ -42,6 +42,9 @@ struct Memory {
   std::vector<StepMemory> steps;
   std::int64_t parameter_floats = 0;  // of one copy of all parameters
   std::int64_t parameter_offset = 0, gradient_offset = 0, moment_offset = 0, state_offset = 0;
+  std::int64_t state_floats = 0;
+  // Averaged parameters and states; only when asked for.
+  std::int64_t average_offset = 0, state_average_offset = 0;
   std::int64_t scratch_offset = 0;
   // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.
   // Laid out as the tensor's gradient; one after another.
@@ -55,7 +58,7 @@ struct Memory {
 };
 
 // moments: copies of the parameters that the optimizer keeps (0, 1 or 2).
-Memory make_memory(const Plan& plan, int moments);
+Memory make_memory(const Plan& plan, int moments, bool averages = false);
 
 int moment_count(const OptimizerSpec& optimizer);
 

@@ -68,12 +68,14 @@ std::string text(const std::vector<std::int64_t>& shape) {
 
 void Network::Free::operator()(void* block) const { std::free(block); }
 
-Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kernels)
+Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kernels,
+                 double label_smoothing)
     : plan_(std::move(plan)),
       optimizer_(optimizer),
       kernels_(kernels),
       light_(light_kernels_of(kernels)),
-      memory_(make_memory(plan_, moment_count(optimizer))) {
+      memory_(make_memory(plan_, moment_count(optimizer), optimizer.ema > 0.0)),
+      label_smoothing_(label_smoothing) {
   CHECK(plan_.infeasible.empty(), "the plan was checked");
   if (!memory_.too_large.empty()) throw UserError(memory_.too_large);
   floats_.reset(static_cast<float*>(zeroed(memory_.floats * 4)));
@@ -81,6 +83,8 @@ Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kerne
   for (int value = 0; value < 256; ++value)
     scale_[value] = (static_cast<float>(value) / 255.0F - 0.5F) / 0.5F;
   exponent_.resize(static_cast<std::size_t>(plan_.data.classes));
+  target_.resize(exponent_.size());
+  hits_.resize(static_cast<std::size_t>(plan_.batch_size));
   bind();
 }
 
@@ -184,6 +188,11 @@ void Network::initialise(std::uint64_t seed) {
     }
     scatter(parameter, values, slot.data);
   }
+  if (optimizer_.ema == 0.0) return;
+  std::copy_n(block(memory_.parameter_offset), memory_.parameter_floats,
+              block(memory_.average_offset));
+  std::copy_n(block(memory_.state_offset), memory_.state_floats,
+              block(memory_.state_average_offset));
 }
 
 void Network::set_image(int sample, const std::uint8_t* pixels) {
@@ -195,15 +204,28 @@ void Network::set_image(int sample, const std::uint8_t* pixels) {
   }
 }
 
+void Network::set_mixed_image(int sample, const std::uint8_t* pixels, const std::uint8_t* other,
+                              double share) {
+  const auto own = static_cast<float>(share), rest = static_cast<float>(1.0 - share);
+  const Shape& shape = image_.shape;
+  for (int y = 0; y < shape.height; ++y) {
+    float* to = image_.at(sample, y);
+    for (int x = 0; x < shape.width; ++x, to += image_.pixel)
+      for (int c = 0; c < shape.channels; ++c)
+        to[c] = own * scale_[*pixels++] + rest * scale_[*other++];
+  }
+}
+
 void Network::forward(const Pass& pass) {
   for (const auto& layer : layers_) layer->forward(pass);
 }
 
 BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t dropout_key,
-                           std::uint64_t batch_index) {
+                           std::uint64_t batch_index, const Mixing* mixing) {
+  CHECK(!averaged_, "the average is for evaluations");
   const Pass pass{static_cast<int>(labels.size()), true, dropout_key, batch_index};
   forward(pass);
-  const BatchResult result = loss(labels, true);
+  const BatchResult result = loss(labels, true, mixing);
   std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
   backward(pass);
   return result;
@@ -211,38 +233,92 @@ BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t 
 
 BatchResult Network::evaluate(std::span<const std::uint16_t> labels) {
   forward({static_cast<int>(labels.size()), false, 0, 0});
-  return loss(labels, false);
+  return loss(labels, false, nullptr);
+}
+
+// Szegedy and others, "Rethinking the Inception architecture", CVPR 2016 (smoothing); Zhang, Cisse,
+// Dauphin, Lopez-Paz, "mixup", ICLR 2018.
+void Network::aim(std::size_t sample, std::size_t label, bool train, const Mixing* mixing) {
+  std::fill(target_.begin(), target_.end(), 0.0);
+  if (mixing) {
+    target_[label] = mixing->shares[sample];
+    target_[mixing->labels[sample]] += 1.0 - mixing->shares[sample];
+  } else {
+    target_[label] = 1.0;
+  }
+  if (!train || label_smoothing_ == 0.0) return;
+  const double all = label_smoothing_ / static_cast<double>(target_.size());
+  for (double& target : target_) target = target * (1.0 - label_smoothing_) + all;
 }
 
 // Softmax cross-entropy, in double; the gradient is that of the mean over the batch.
-BatchResult Network::loss(std::span<const std::uint16_t> labels, bool gradients) {
+BatchResult Network::loss(std::span<const std::uint16_t> labels, bool train, const Mixing* mixing) {
   BatchResult result;
   const std::size_t classes = exponent_.size();
   const double share = 1.0 / static_cast<double>(labels.size());
   for (std::size_t n = 0; n < labels.size(); ++n) {
     const float* row = logits_.at(static_cast<int>(n));
     const std::size_t label = labels[n];
+    aim(n, label, train, mixing);
     std::size_t best = 0;
     for (std::size_t c = 1; c < classes; ++c)
       if (row[c] > row[best]) best = c;
     const double most = static_cast<double>(row[best]);
-    double sum = 0.0;
+    double sum = 0.0, hoped = 0.0;
     for (std::size_t c = 0; c < classes; ++c) {
       exponent_[c] = exact::exp(static_cast<double>(row[c]) - most);
       sum += exponent_[c];
+      hoped += target_[c] * static_cast<double>(row[c]);
     }
-    result.loss += exact::log(sum) + most - static_cast<double>(row[label]);
+    result.loss += exact::log(sum) + most - hoped;
     // A NaN anywhere makes the sum NaN: such a sample is never counted as right.
-    if (best == label && sum == sum) ++result.correct;
-    if (!gradients) continue;
+    hits_[n] = best == label && sum == sum;
+    result.correct += hits_[n];
+    if (!train) continue;
     float* to = logits_gradient_.at(static_cast<int>(n));
     for (std::size_t c = 0; c < classes; ++c)
-      to[c] = static_cast<float>((exponent_[c] / sum - (c == label ? 1.0 : 0.0)) * share);
+      to[c] = static_cast<float>((exponent_[c] / sum - target_[c]) * share);
   }
   return result;
 }
 
 void Network::update(double learning_rate, std::int64_t update_index) {
+  if (optimizer_.clip_norm > 0.0) clip_gradients();
+  step(learning_rate, update_index);
+  if (optimizer_.ema > 0.0) follow_average(update_index);
+}
+
+// Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013;
+// the 1e-6 is PyTorch's. Gradients that are not finite stay so.
+void Network::clip_gradients() {
+  float* gradient = block(memory_.gradient_offset);
+  const double norm = std::sqrt(light_.square_sum(gradient, memory_.parameter_floats));
+  if (norm > optimizer_.clip_norm)
+    light_.scale(gradient, memory_.parameter_floats,
+                 static_cast<float>(optimizer_.clip_norm / (norm + 1e-6)));
+}
+
+// The first steps keep less, as the starting weights say nothing (TensorFlow's
+// ExponentialMovingAverage with num_updates). The running statistics are averaged alike.
+void Network::follow_average(std::int64_t update_index) {
+  const auto t = static_cast<double>(update_index);
+  const auto keep = static_cast<float>(std::min(optimizer_.ema, (1.0 + t) / (10.0 + t)));
+  light_.average(block(memory_.parameter_offset), memory_.parameter_floats, keep,
+                 block(memory_.average_offset));
+  light_.average(block(memory_.state_offset), memory_.state_floats, keep,
+                 block(memory_.state_average_offset));
+}
+
+void Network::use_average(bool wanted) {
+  if (optimizer_.ema == 0.0 || wanted == averaged_) return;
+  averaged_ = wanted;
+  float* w = block(memory_.parameter_offset);
+  std::swap_ranges(w, w + memory_.parameter_floats, block(memory_.average_offset));
+  float* states = block(memory_.state_offset);
+  std::swap_ranges(states, states + memory_.state_floats, block(memory_.state_average_offset));
+}
+
+void Network::step(double learning_rate, std::int64_t update_index) {
   float* w = block(memory_.parameter_offset);
   const float* gradient = block(memory_.gradient_offset);
   float* first = block(memory_.moment_offset);
@@ -253,6 +329,15 @@ void Network::update(double learning_rate, std::int64_t update_index) {
     kernels_.sgd(w, gradient, o.momentum > 0.0 ? first : nullptr, size,
                  static_cast<float>(learning_rate), static_cast<float>(o.momentum), decay,
                  o.nesterov);
+    return;
+  }
+  if (o.kind == OptimizerSpec::Kind::rmsprop) {
+    light_.rmsprop(w, gradient, first, o.momentum > 0.0 ? first + size : nullptr, size,
+                   {.rate = static_cast<float>(learning_rate),
+                    .alpha = static_cast<float>(o.alpha),
+                    .epsilon = static_cast<float>(o.epsilon),
+                    .momentum = static_cast<float>(o.momentum),
+                    .decay = decay});
     return;
   }
   const bool decoupled = o.kind == OptimizerSpec::Kind::adamw;
@@ -276,12 +361,25 @@ std::vector<Network::Slot> Network::slots() const {
     for (std::size_t i = 0; i < list.size(); ++i)
       out.push_back({&list[i], prefix, block(base + places[i].offset)});
   };
-  add(plan_.parameters, memory_.parameters, memory_.parameter_offset, "");
-  add(plan_.states, memory_.states, memory_.state_offset, "");
-  const char* const names[] = {"optimizer.first_moment.", "optimizer.second_moment."};
+  const auto trained = [&](std::int64_t here, std::int64_t average) {
+    return averaged_ ? average : here;
+  };
+  add(plan_.parameters, memory_.parameters,
+      trained(memory_.parameter_offset, memory_.average_offset), "");
+  add(plan_.states, memory_.states, trained(memory_.state_offset, memory_.state_average_offset),
+      "");
+  // rmsprop keeps the mean square first.
+  const bool square_first = optimizer_.kind == OptimizerSpec::Kind::rmsprop;
+  const char* names[] = {"optimizer.first_moment.", "optimizer.second_moment."};
+  if (square_first) std::swap(names[0], names[1]);
   for (int moment = 0; moment < moment_count(optimizer_); ++moment)
     add(plan_.parameters, memory_.parameters,
         memory_.moment_offset + moment * memory_.parameter_floats, names[moment]);
+  if (optimizer_.ema == 0.0) return out;
+  add(plan_.parameters, memory_.parameters,
+      trained(memory_.average_offset, memory_.parameter_offset), "average.");
+  add(plan_.states, memory_.states, trained(memory_.state_average_offset, memory_.state_offset),
+      "average.");
   return out;
 }
 

@@ -7,6 +7,9 @@
 //   beta1 0.9, beta2 0.999, epsilon 1e-8                 Kingma, Ba, "Adam", ICLR 2015
 //   weight_decay 0.01 for adamw                          PyTorch's torch.optim.AdamW (decoupled:
 //                         Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019)
+//   rmsprop: alpha 0.99, epsilon 1e-8, momentum 0        PyTorch's torch.optim.RMSprop
+//   one_cycle: rise 0.3, start_factor 0.04, end_factor 4e-6  PyTorch's OneCycleLR
+//   flip: probability 0.5
 //   weight decay acts on every parameter, also biases and batch norm, as in PyTorch and Keras
 //   conv: stride 1, padding same (as much on both sides, an odd rest below and right: TensorFlow)
 //   pools: stride as size, padding valid
@@ -42,19 +45,36 @@ struct DatasetSpec {
 enum class Initialization : std::uint8_t { he, pytorch };
 
 struct OptimizerSpec {
-  enum class Kind : std::uint8_t { sgd, adam, adamw };
+  enum class Kind : std::uint8_t { sgd, adam, adamw, rmsprop };
   Kind kind = Kind::sgd;
   double learning_rate = 0.0;
-  double momentum = 0.0;                              // sgd
+  double momentum = 0.0;                              // sgd, rmsprop
   bool nesterov = false;                              // sgd
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // adam, adamw
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // adam, adamw; epsilon: rmsprop too
+  double alpha = 0.99;                                // rmsprop: what the mean square keeps
   double weight_decay = 0.0;
+  double clip_norm = 0.0;  // the most that the norm of all gradients may be; 0: any
+  double ema = 0.0;        // what the averaged weights keep at a step; 0: none are kept
 };
 
 struct ScheduleSpec {
-  enum class Kind : std::uint8_t { constant, cosine };
+  enum class Kind : std::uint8_t { constant, cosine, step, one_cycle };
   Kind kind = Kind::constant;
-  double warmup_epochs = 0.0;
+  double warmup_epochs = 0.0;  // not of one_cycle, which rises by itself
+  double every_epochs = 1.0;   // step
+  double factor = 0.1;         // step
+  double rise = 0.3;           // one_cycle: the share of all steps up to the learning rate
+  double start_factor = 0.04, end_factor = 4e-6;  // one_cycle: of the learning rate
+};
+
+// One change of training images, in the order of the list.
+struct AugmentSpec {
+  enum class Kind : std::uint8_t { flip, translate, cutout, mixup };
+  Kind kind = Kind::flip;
+  std::string pointer;
+  double probability = 0.5;  // flip
+  int pixels = 0;            // translate: the most in each direction; cutout: the side. 0: off
+  double alpha = 0.0;        // mixup; 0: off
 };
 
 enum class LayerKind : std::uint8_t {
@@ -100,6 +120,9 @@ struct NetworkSpec {
   int batch_size = 64;
   std::int64_t limit_train = 0, limit_test = 0;  // 0: all. Before the split, by the same draw
   bool evaluate_test = false;
+  bool report_classes = false, report_cost = false;  // further metrics
+  double label_smoothing = 0.0;                      // share of a target spread over all classes
+  std::vector<AugmentSpec> augment;
   Initialization initialization = Initialization::he;
   OptimizerSpec optimizer;
   ScheduleSpec schedule;

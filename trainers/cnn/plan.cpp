@@ -326,6 +326,18 @@ void count_flops(Plan& plan) {
   }
 }
 
+// A change that may leave nothing of an image is not one to learn from.
+void check_augment(const NetworkSpec& spec, Plan& plan) {
+  const int side = std::min(plan.data.height, plan.data.width);
+  for (const AugmentSpec& change : spec.augment) {
+    if (change.pixels < side) continue;
+    plan.infeasible_pointer = change.pointer;
+    plan.infeasible = std::to_string(change.pixels) + " pixels may leave nothing of an image of " +
+                      text(plan.tensors.front()) + "; use fewer";
+    return;
+  }
+}
+
 }  // namespace
 
 double Plan::total_flops(int epochs, bool evaluate_test) const {
@@ -338,6 +350,8 @@ Plan make_plan(const NetworkSpec& spec, const DataShape& data) {
   plan.data = data;
   plan.batch_size = static_cast<int>(std::clamp<std::int64_t>(data.train, 1, spec.batch_size));
   plan.tensors.push_back({data.height, data.width, data.channels});
+  check_augment(spec, plan);
+  if (!plan.infeasible.empty()) return plan;
   Builder builder(plan, spec.initialization == Initialization::he);
   builder.list(spec.layers, "layers.");
   if (!plan.infeasible.empty()) return plan;
