@@ -38,7 +38,8 @@ const char* const kEverything = R"({
   "layers": [
     {"residual": [{"conv": {"filters": 6, "kernel": 3, "batch_norm": true, "activation": "silu"}},
                   {"depthwise_conv": {"kernel": 3, "stride": 2, "activation": "gelu"}}]},
-    {"branches": [[{"conv": {"filters": 5, "kernel": 3, "dilation": 2, "activation": "tanh"}}], []]},
+    {"branches": [[{"conv": {"filters": 5, "kernel": 3, "dilation": 2, "activation": "tanh"}}],
+                  []]},
     {"squeeze_excite": {"ratio": 4}}, {"dropout": {"rate": 0.2}},
     {"dense": {"units": 12, "activation": "leaky_relu"}}]})";
 
