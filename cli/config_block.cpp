@@ -25,6 +25,12 @@ std::vector<std::string> choices_of(std::string_view text) {
   return out;
 }
 
+std::string list_of(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 template <class Parse>
 std::string refusal(Parse parse, const std::string& text) {
   try {
@@ -96,7 +102,9 @@ Block::Block(const JsonPlace& place, std::string_view section, std::vector<Probl
   for (const auto& [name, value] : place.members()) {
     const ConfigKey* key = find_key(section, name);
     if (key == nullptr) {
-      if (!open) problem(name, "unknown key" + did_you_mean(name, known));
+      const std::string hint = did_you_mean(name, known);
+      if (!open)
+        problem(name, "unknown key" + (hint.empty() ? "; there are " + list_of(known) : hint));
       continue;
     }
     const std::string wrong =
@@ -110,8 +118,10 @@ Block::Block(const JsonPlace& place, std::string_view section, std::vector<Probl
   }
   for (const ConfigKey& key : config_keys())
     if (key.section == section && key.need == ConfigKey::Need::required && !place.find(key.name))
-      problems.push_back({place.pointer(), "\"" + std::string(key.name) + "\" is missing: " +
-                                               wanted(key) + ", like " + std::string(key.example)});
+      problems.push_back(
+          {place.pointer(), "\"" + std::string(key.name) + "\" is missing: " +
+                                (wanted(key) == key.example ? "" : wanted(key) + ", like ") +
+                                std::string(key.example)});
 }
 
 std::optional<JsonPlace> Block::find(std::string_view key) const {

@@ -206,9 +206,11 @@ void require_possible(const JsonPlace& when, const Field& field,
     for (const Condition& other : all)
       if (other.parent == condition.parent) together.push_back(other);
     if (parent == nullptr || possible(parent->field, together)) continue;
-    problems.push_back({when.pointer(), "can never hold: no value of \"" + condition.parent +
-                                            "\" satisfies all conditions on it (it is " +
-                                            parent->field.allowed() + ")"});
+    const std::optional<JsonPlace> own = when.find(condition.parent);
+    const std::string pointer = own ? own->pointer() : when.pointer();
+    problems.push_back({pointer, "can never hold: no value of \"" + condition.parent +
+                                     "\" satisfies all conditions on it (it is " +
+                                     parent->field.allowed() + ")"});
   }
 }
 

@@ -93,7 +93,8 @@ class FieldReader {
       if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end()) continue;  // said already
       problem("/" + key,
               "has no effect " +
-                  (keys[0] == "values" ? std::string("beside \"values\"") : "on the type " + type) +
+                  (place_.find("values") && keys[0] == "values" ? std::string("beside \"values\"")
+                                                                : "on the type " + type) +
                   ": take it out");
     }
   }
@@ -187,8 +188,8 @@ class FieldReader {
     if (std::abs(count - nearest) > 1e-9 * std::max(1.0, nearest)) {
       const double fits = field.min + std::floor(count) * step;
       problem("/step", "does not lead from min to max: the last value would be " +
-                           to_text(number_value(fits)) + ", max is " + block.find("max")->shown() +
-                           is);
+                           to_text(number_value(std::round(fits * 1e9) / 1e9)) + ", max is " +
+                           block.find("max")->shown() + is);
       return;
     }
     field.step = step;

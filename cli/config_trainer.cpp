@@ -29,19 +29,23 @@ std::string parent_of(const std::string& pointer) { return pointer.substr(0, poi
 // What the sample showed, each place once.
 class Findings {
  public:
-  void add(const std::string& pointer, const std::string& message, const ParamSet& point) {
+  // resolved: the block made sense at that point, and the trainer complained.
+  void add(const std::string& pointer, const std::string& message, const ParamSet& point,
+           bool resolved) {
     Finding& finding = by_pointer_[pointer];
-    if (finding.points++ == 0) {
+    if (finding.points == 0) {
       finding.message = message;
       finding.point = point;
+      finding.resolved = resolved;
     }
+    if (finding.resolved == resolved) ++finding.points;
   }
 
   // Problems that only some points have say at which.
-  void report(int points, std::vector<Problem>& problems) const {
+  void report(int points, int resolved, std::vector<Problem>& problems) const {
     for (const auto& [pointer, finding] : by_pointer_) {
       std::string message = finding.message;
-      if (finding.points < points) {
+      if (finding.points < (finding.resolved ? resolved : points)) {
         std::string where = to_text(finding.point);
         if (where.size() > 200) where = where.substr(0, 197) + "...";
         message += " (for example at " + where + ")";
@@ -55,6 +59,7 @@ class Findings {
     std::string message;
     ParamSet point;
     int points = 0;
+    bool resolved = true;
   };
   std::map<std::string, Finding> by_pointer_;
 };
@@ -87,19 +92,20 @@ class Sampler {
     if (!partial_) require_stable(params);
     try {
       const Resolved resolved = block_.resolve(params, &declared_);
+      ++resolved_;
       note(resolved.json);
       for (const Problem& problem : check_trainer(trainer_, resolved.json)) {
         if (partial_ && follows_from_absence(resolved, problem)) continue;
         findings_.add(resolved.origin(problem.pointer),
-                      problem.message + blame(resolved, problem, space_), params);
+                      problem.message + blame(resolved, problem, space_), params, true);
       }
     } catch (const ResolveError& error) {
-      if (!partial_) findings_.add(error.problem().pointer, error.problem().message, params);
+      if (!partial_) findings_.add(error.problem().pointer, error.problem().message, params, false);
     }
   }
 
   void report(std::vector<Problem>& problems) const {
-    findings_.report(points_, problems);
+    findings_.report(points_, resolved_, problems);
     if (!circular_.empty())
       problems.push_back({"/search_space", "whether \"" + circular_ +
                                                "\" is active depends on its own value: take its "
@@ -142,7 +148,7 @@ class Sampler {
   bool partial_;
   const std::vector<std::string>& declared_;
   Findings findings_;
-  int points_ = 0;
+  int points_ = 0, resolved_ = 0;
   std::optional<int> epochs_;
   bool validates_ = true;
   std::string circular_;

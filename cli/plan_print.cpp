@@ -136,18 +136,19 @@ void print_trials(const ExperimentSpec& spec, const RunPlan& plan, std::ostream&
   if (refused) table.columns.push_back("feasible");
   for (std::size_t i = 0; i < plan.points.size(); ++i) {
     const PlannedTrial& trial = plan.points[i];
-    std::vector<Cell> row = {static_cast<std::int64_t>(i)};
+    std::vector<Cell> row;
+    row.emplace_back(static_cast<std::int64_t>(i));
     for (const Field& field : spec.space.fields()) {
       const Value* value = trial.params.find(field.name);
       row.push_back(value == nullptr ? Cell() : cell_of(*value));
     }
-    row.push_back(static_cast<std::int64_t>(trial.estimate.epochs));
+    row.emplace_back(static_cast<std::int64_t>(trial.estimate.epochs));
     if (costs) {
-      row.push_back(count_text(static_cast<double>(trial.estimate.parameters)));
-      row.push_back(count_text(trial.estimate.flops));
-      row.push_back(size_text(trial.estimate.bytes));
+      row.emplace_back(count_text(static_cast<double>(trial.estimate.parameters)));
+      row.emplace_back(count_text(trial.estimate.flops));
+      row.emplace_back(size_text(trial.estimate.bytes));
     }
-    if (refused) row.push_back(std::string(trial.infeasible.empty() ? "yes" : "no"));
+    if (refused) row.emplace_back(std::string(trial.infeasible.empty() ? "yes" : "no"));
     table.rows.push_back(std::move(row));
   }
   out << "\nTrials\n";

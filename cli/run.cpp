@@ -13,6 +13,7 @@
 
 #include "cli/config.h"
 #include "cli/questions.h"
+#include "cli/run_log.h"
 #include "engine/controller.h"
 #include "engine/error.h"
 #include "engine/json.h"
@@ -192,6 +193,10 @@ int run_command(const RunOptions& options) {
   controls.files_dir = spec.output.database + ".files/" + spec.name;
 
   const auto strategy = make_strategy(spec);
+  controls.session.expected = strategy->total();
+  if (spec.budget.max_trials)
+    controls.session.expected = std::min(
+        controls.session.expected.value_or(*spec.budget.max_trials), *spec.budget.max_trials);
   const auto stopper = make_stopper(spec);
   const auto planner = make_planner(trainer_setup(spec, controls.base_dir, ""));
   const auto transport =
@@ -209,8 +214,9 @@ int run_command(const RunOptions& options) {
   // mpirun gives its ranks a terminal of their own, whatever its own output is.
   const bool lines = cluster && options.display == Display::automatic;
   const auto display = make_display(spec, lines ? Display::lines : options.display, stdout);
+  const auto observer = make_run_log(controls.files_dir + "/run.log", *display);
   Controller controller(spec, *strategy, stopper.get(), *planner, *store, *transport, clock,
-                        *display, controls);
+                        *observer, controls);
   Ending ending;
   {
     Signals signals(controller);

@@ -301,7 +301,9 @@ void Controller::show_progress() {
     open += std::max<std::int64_t>(0, *progress_.expected - counted_) * trials_.back().last_epoch;
     const auto per_epoch =
         static_cast<double>(progress_.elapsed.count()) / static_cast<double>(progress_.epochs);
-    progress_.remaining = Millis{static_cast<std::int64_t>(per_epoch * static_cast<double>(open))};
+    if (open > 0)
+      progress_.remaining =
+          Millis{static_cast<std::int64_t>(per_epoch * static_cast<double>(open))};
   }
   observer_.progress(progress_);
 }

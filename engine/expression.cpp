@@ -283,6 +283,10 @@ std::optional<std::string> Reference::spell(Scope& scope) const {
   return name + "[" + std::to_string(static_cast<std::int64_t>(*at)) + "]";
 }
 
+std::string Reference::written() const {
+  return index.empty() ? name : name + "[" + index.front().text() + "]";
+}
+
 const Value* Reference::find(Scope& scope) const {
   const std::size_t mark = scope.used.size();
   const std::optional<std::string> spelled = spell(scope);

@@ -34,6 +34,8 @@ struct Reference {
   // UserError for an index that is not a whole number.
   std::optional<std::string> spell(Scope& scope) const;
 
+  std::string written() const;  // "filters[i]"
+
   // The parameter's value; nullptr: it is absent.
   const Value* find(Scope& scope) const;
 };

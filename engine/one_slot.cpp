@@ -77,7 +77,7 @@ std::vector<Event> OneSlot::advance(Millis slice) {
   } catch (const TrialFailure& failure) {
     fail(failure.cause(), failure.what(), events);
   } catch (const std::bad_alloc&) {
-    fail(Cause::memory, "out of memory", events);
+    fail(Cause::memory, "an allocation failed: the memory limit is reached", events);
   } catch (const std::exception& error) {
     fail(Cause::trainer, error.what(), events);
   }

@@ -99,6 +99,7 @@ bool OsProcesses::launch(int worker, Child& child) {
   request.log = child.limits.log;
   request.third = theirs.get();
   request.own_session = true;
+  request.death_signal = SIGTERM;  // it may have programs to take along (dependents.h)
   if (child.limits.memory > 0 && !kSanitized)
     request.data_bytes = child.limits.memory + kWorkerBaseBytes;
   Spawned spawned = spawn(request);

@@ -22,11 +22,6 @@ std::string json_text(const Value& value) {
   return label != nullptr ? json_quoted(*label) : to_text(value);
 }
 
-std::string as_written(const Reference& reference) {
-  if (reference.index.empty()) return reference.name;
-  return reference.name + "[" + reference.index.front().text() + "]";
-}
-
 // Writes the resolved block as text while it walks the tree.
 class Writer {
  public:
@@ -90,8 +85,8 @@ class Writer {
     if (found)
       out_ += json_text(*found);
     else
-      removed_.emplace_back(path_, node.kind == Kind::parameter ? as_written(node.reference)
-                                                                : node.expression.text());
+      removed_.emplace_back(
+          path_, node.kind == Kind::parameter ? node.reference.written() : node.expression.text());
     return found.has_value();
   }
 

@@ -91,6 +91,7 @@ class Checker {
       return {};
     }
     index(reference.index.front(), pointer);
+    if (family.empty()) reached.insert(reference.name);
     if (family.empty()) {
       if (field(reference.name) != nullptr)
         problem(pointer,
@@ -104,15 +105,18 @@ class Checker {
       reached.insert(name);
       found.push_back(field(name));
     }
-    if (found.empty())
-      problem(pointer,
-              "this is none of the family's members " + family.front() + " to " + family.back());
+    if (found.empty()) {
+      problem(pointer, "\"" + reference.written() + "\" is never one of the family's members, " +
+                           family.front() + " to " + family.back());
+      reached.insert(family.begin(), family.end());  // one complaint is enough
+    }
     return found;
   }
 
   void undeclared(const std::string& name, const std::vector<std::string>& family,
                   const std::string& pointer) {
     if (!family.empty()) {
+      reached.insert(family.begin(), family.end());
       problem(pointer, "\"" + name + "\" is a family: name a member, like \"" + family.front() +
                            "\" or, inside a repeat, \"" + name + "[i]\"");
       return;

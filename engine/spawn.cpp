@@ -30,6 +30,7 @@ struct Prepared {
   std::vector<char*> argv, environment;
   const char* directory = nullptr;
   int input = -1, output = -1, third = -1, highest = 0;
+  int death_signal = SIGKILL;
   bool own_session = false;
   rlimit data{};
   pid_t parent = 0;
@@ -99,7 +100,7 @@ void place_descriptors(Prepared& prepared) {
 [[noreturn]] void become(Prepared& prepared) {
   if (prepared.own_session ? ::setsid() < 0 : ::setpgid(0, 0) < 0)
     give_up(prepared, "cannot make a process group");
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  ::prctl(PR_SET_PDEATHSIG, prepared.death_signal);
   if (::getppid() != prepared.parent) ::_exit(127);  // it died before the line above
   const rlimit no_core = {0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
@@ -202,6 +203,7 @@ Spawned spawn(const SpawnRequest& request) {
   prepared.input = request.input < 0 ? null.get() : request.input;
   prepared.output = output.get();
   prepared.third = request.third;
+  prepared.death_signal = request.death_signal;
   prepared.own_session = request.own_session;
   prepared.parent = ::getpid();
   prepared.highest = static_cast<int>(std::min<long>(::sysconf(_SC_OPEN_MAX), 65536));

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <csignal>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@ struct SpawnRequest {
   bool inherit_output = false;   // without a log: to this process's standard error, else /dev/null
   int input = -1;                // its standard input; -1: /dev/null
   int third = -1;                // its descriptor 3; -1: none
+  int death_signal = SIGKILL;    // what it gets when the calling thread ends
   bool own_session = false;      // else a process group of its own in this session
   std::uint64_t data_bytes = 0;  // soft RLIMIT_DATA; 0: as high as allowed
 };
@@ -39,8 +41,8 @@ struct Spawned {
   Descriptor pidfd;  // readable once it has ended
 };
 
-// The child dies with the calling thread. Throws UserError, naming the program and the reason, when
-// it cannot be started.
+// The child gets its death signal when the calling thread ends. Throws UserError, naming the
+// program and the reason, when it cannot be started.
 Spawned spawn(const SpawnRequest& request);
 
 // "ended with status 3", "was killed by signal 11 (Segmentation fault)".

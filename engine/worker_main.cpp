@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/clock.h"
+#include "engine/dependents.h"
 #include "engine/error.h"
 #include "engine/framing.h"
 #include "engine/node.h"
@@ -52,6 +53,7 @@ std::optional<Setup> receive_setup(FrameSocket& control) {
 }  // namespace
 
 int worker_main(Descriptor descriptor, const TrainerFactory& make_trainer) {
+  end_dependents_on_termination();
   // Not for the programs that a trainer starts.
   if (::fcntl(descriptor.get(), F_SETFD, FD_CLOEXEC) != 0)
     throw UserError("a worker is started by `brood run`, with its socket at descriptor 3");

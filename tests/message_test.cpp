@@ -27,7 +27,12 @@ Told told_report() {
 
 std::vector<Message> one_of_each() {
   std::vector<Message> out;
-  out.push_back(Hello{{"cpu", "cpu/avx2/fp32/1", 2, 77}, build_id(), "host", 42});
+  Hello hello;
+  hello.offer = {"cpu", "cpu/avx2/fp32/1", 2, 77};
+  hello.build = build_id();
+  hello.host = "host";
+  hello.pid = 42;
+  out.push_back(hello);
   out.push_back(Idle{3});
   out.push_back(told_report());
   for (const auto kind :

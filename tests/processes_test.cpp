@@ -18,6 +18,7 @@
 #include <iostream>
 #include <thread>
 
+#include "engine/dependents.h"
 #include "engine/framing.h"
 #include "engine/os_processes.h"
 #include "engine/process_tree.h"
@@ -64,7 +65,7 @@ std::string open_descriptors() {
   return out;
 }
 
-void start_descendants() {
+pid_t start_descendants() {
   const pid_t child = ::fork();
   if (child == 0) {
     ::setpgid(0, 0);  // as a shell with job control would
@@ -73,6 +74,7 @@ void start_descendants() {
   }
   ::setpgid(child, child);
   say(std::to_string(child));
+  return child;
 }
 
 void allocate(bool raise_limit) {
@@ -124,8 +126,14 @@ int worker(const std::string& how) {
   }
   if (how == "allocate") allocate(false);
   if (how == "allocate in spite of limit") allocate(true);
-  if (how == "parent") {
-    OsProcesses processes({{"/proc/self/exe", "worker", "say pid"}, child_environment()});
+  if (how == "with dependents") {
+    end_dependents_on_termination();
+    const DependentGroup group(start_descendants());
+    sleep_for_ever();
+  }
+  if (how == "parent" || how == "parent of dependents") {
+    const std::string inner = how == "parent" ? "say pid" : "with dependents";
+    OsProcesses processes({{"/proc/self/exe", "worker", inner}, child_environment()});
     processes.start(1, {});
     for (bool told = false; !told;)
       processes.dispatch(
@@ -253,6 +261,14 @@ TEST_F(Processes, AWorkerThatEndsLeavesNoDescendantsBehind) {
 TEST_F(Processes, WorkersDieWithAKilledParent) {
   make("parent").start(1, {});
   run_until_frames(1);  // from the worker's worker, which has a session of its own
+  processes_->kill(1);
+  run_until_exit(1);
+  EXPECT_TRUE(gone(std::stoi(frames_[0])));
+}
+
+TEST_F(Processes, WhatWorkersStartedDiesWithAKilledParentToo) {
+  make("parent of dependents").start(1, {});
+  run_until_frames(1);
   processes_->kill(1);
   run_until_exit(1);
   EXPECT_TRUE(gone(std::stoi(frames_[0])));

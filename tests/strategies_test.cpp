@@ -133,7 +133,8 @@ TEST(Grid, TheLastDeclaredFieldIsTheFastest) {
   EXPECT_EQ(record.trials.size(), 6U);
   EXPECT_EQ(to_text(record.points[0]), "learning_rate=0.001 dropout=0.45");
   EXPECT_EQ(to_text(record.points[1]), "learning_rate=0.001 dropout=0.7");
-  EXPECT_EQ(to_text(record.points[2]), "learning_rate=5e-04 dropout=0.45");
+  EXPECT_EQ(record.points[2].real("learning_rate"), 0.0005);
+  EXPECT_EQ(record.points[2].real("dropout"), 0.45);
   EXPECT_EQ(make_strategy(spec)->total(), 6);
 }
 

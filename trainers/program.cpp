@@ -56,6 +56,7 @@ Program::Program(const ProgramRequest& request)
   spawn_request.third = their_output.get();
   Spawned spawned = spawn(spawn_request);
   pid_ = spawned.pid;
+  group_.emplace(pid_);
   pidfd_ = std::move(spawned.pidfd);
   for (const int descriptor : {output_.get(), pidfd_.get()}) {
     epoll_event event{};
@@ -66,6 +67,7 @@ Program::Program(const ProgramRequest& request)
 
 Program::~Program() {
   kill();
+  group_.reset();  // before its number can be another's
   if (!status_) ::waitpid(pid_, nullptr, 0);
 }
 
@@ -131,6 +133,7 @@ void Program::pump() {
     const int looked = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
     if (looked == 0 && info.si_pid == pid_) {
       kill();  // what it left behind
+      group_.reset();
       int status = 0;
       ::waitpid(pid_, &status, 0);
       status_ = status;

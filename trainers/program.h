@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/dependents.h"
 #include "engine/descriptor.h"
 #include "engine/spawn.h"
 
@@ -59,6 +60,7 @@ class Program {
   std::string log_;
   std::uint64_t log_start_ = 0;
   pid_t pid_ = 0;
+  std::optional<DependentGroup> group_;
   Descriptor pidfd_, input_, output_, epoll_;
   std::string outgoing_;
   bool watching_input_ = false, closing_input_ = false;

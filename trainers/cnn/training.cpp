@@ -167,8 +167,8 @@ class CnnTraining final : public Training {
 
   // A checkpoint does not hold what follows from the trial: a copy may go on with another seed.
   void resume(const std::string& path) {
-    const Checkpoint from = read_checkpoint(path);
     try {
+      const Checkpoint from = read_checkpoint(path);
       if (from.text("format") != kFormat)
         throw UserError("its format is \"" + from.text("format") + "\", expected \"" + kFormat +
                         "\"");
@@ -197,7 +197,8 @@ class CnnTraining final : public Training {
       if (position_ > static_cast<std::int64_t>(part().size()))
         throw UserError("it was made with more samples");
     } catch (const UserError& problem) {
-      throw UserError(path + ": " + problem.what());
+      const std::string why = problem.what();
+      throw TrialFailure(Cause::checkpoint, why.starts_with(path) ? why : path + ": " + why);
     }
   }
 
