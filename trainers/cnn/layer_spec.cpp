@@ -224,4 +224,7 @@ std::vector<LayerSpec> read_layers(const Json& list, const std::string& pointer,
   return ListReader(problems).list(list, pointer, 0);
 }
 
+const std::vector<std::string>& layer_names() { return kLayerNames; }
+const std::vector<std::string>& activation_names() { return kActivations; }
+
 }  // namespace brood::cnn

@@ -13,4 +13,8 @@ namespace brood::cnn {
 std::vector<LayerSpec> read_layers(const Json& list, const std::string& pointer,
                                    std::vector<Problem>& problems);
 
+// The words that a config may use, in the order of LayerKind and Activation.
+const std::vector<std::string>& layer_names();
+const std::vector<std::string>& activation_names();
+
 }  // namespace brood::cnn
