@@ -17,9 +17,9 @@ class Dense final : public Layer {
   explicit Dense(const Binding& b) : b_(b), kernels_(*b.kernels) {
     const Shape& in = b.x.shape;
     inputs_ = in.count();
-    // Without padded channels an image is one run of memory, as nothing that a dense layer reads
-    // has a halo.
-    const bool run = b.x.pixel == in.channels;
+    // Without padded channels and without a halo an image is one run of memory.
+    const std::int64_t row = std::int64_t{in.width} * in.channels;
+    const bool run = b.x.row == row && (!b.dx.data || b.dx.row == row);
     depth_ = static_cast<std::int32_t>(run ? inputs_ : in.channels);
     for (int y = 0; y < (run ? 1 : in.height); ++y)
       for (int x = 0; x < (run ? 1 : in.width); ++x)

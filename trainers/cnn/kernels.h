@@ -59,6 +59,30 @@ struct WeightGradient {
   std::int32_t columns;
 };
 
+// Tiles of 4x4 outputs of a Winograd convolution, counted over the images of a batch, row by row.
+// data is what tile 0 reads or writes first; a tile lies 4 pixels from the next.
+struct WinogradTiles {
+  float* data;
+  std::int64_t image, row, pixel;  // strides in floats
+  std::int32_t across, down;       // tiles of one image
+  std::int32_t first, count;       // the tiles of this call
+  std::int32_t height, width;      // of the image written; tiles are clipped there
+  std::int32_t channels;           // a multiple of 8
+};
+
+// One panel of 16 columns at every point p of the transform, and its gradient by u:
+//   m[p * m_plane + tile * 16 + lane] = sum over c of v[p * v_plane + tile * v_stride + c] * u[...]
+//   u[(p * depth + c) * 16 + lane] += sum over tiles of v[...] * m[...]
+struct WinogradProduct {
+  const float* v;
+  std::int64_t v_plane, v_stride;
+  float* u;
+  float* m;
+  std::int64_t m_plane;
+  std::int32_t points, tiles, depth;
+  std::int32_t columns;  // of the panel: lanes beyond 8 * ceil(columns / 8) are not touched
+};
+
 // A window of pooling at one output pixel; k counts the window's places row by row.
 struct PoolWindow {
   std::int64_t x_row, x_step;  // floats from one pixel of the window to the next
@@ -92,6 +116,19 @@ struct Kernels {
   // Of a run of pixels: dy = y > 0 ? dy : 0 (when y is given), then sum[c] += dy.
   void (*bias_gradient)(const float* y, float* dy, std::int32_t pixels, std::int32_t channels,
                         float* sum);
+
+  // Winograd convolution with a kernel of 3x3 (36 points) or 5x5 (64 points); see
+  // kernels_winograd.h. Inputs of tiles to v[p * plane + tile * channels + c]; products of a panel,
+  // m[p * plane + tile * 16 + lane], to outputs; gradients of outputs to such an m; a panel of
+  // weights [taps][depth][16] to u[p][depth][16], and the gradient by u added to that by weights.
+  void (*winograd_input)(int kernel, const WinogradTiles&, float* v, std::int64_t plane);
+  void (*winograd_output)(int kernel, const float* m, std::int64_t plane, const WinogradTiles&,
+                          const float* bias, bool relu);
+  void (*winograd_output_gradient)(int kernel, const WinogradTiles&, float* m, std::int64_t plane);
+  void (*winograd_weights)(int kernel, const float* w, std::int32_t depth, float* u);
+  void (*winograd_weights_gradient)(int kernel, const float* du, std::int32_t depth, float* dw);
+  void (*winograd_multiply)(const WinogradProduct&);
+  void (*winograd_multiply_gradient)(const WinogradProduct&);
 
   void (*max_pool)(const float* x, const PoolWindow&, float* y, std::uint8_t* place);
   void (*max_pool_gradient)(const float* dy, const std::uint8_t* place, const PoolWindow&,
@@ -133,7 +170,7 @@ struct Kernels {
 // The sets that this machine can run, best first; never empty.
 const std::vector<const Kernels*>& available_kernels();
 
-// "cpu/avx2/fp32/1": device, kernel set, precision, numerics version. The version changes whenever
+// "cpu/avx2/fp32/2": device, kernel set, precision, numerics version. The version changes whenever
 // a change of ours changes bits.
 std::string numeric_class(const Kernels& kernels);
 

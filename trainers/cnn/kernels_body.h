@@ -231,6 +231,8 @@ void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t col
   }
 }
 
+#include "trainers/cnn/kernels_winograd.h"
+
 void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, std::int32_t channels,
                    float* __restrict sum) {
   for (std::int32_t p = 0; p < pixels; ++p, dy += channels) {
@@ -449,6 +451,13 @@ const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
                           pack_panels,
                           transpose_panel,
                           bias_gradient,
+                          winograd_input,
+                          winograd_output,
+                          winograd_output_gradient,
+                          winograd_weights,
+                          winograd_weights_gradient,
+                          winograd_multiply,
+                          winograd_multiply_gradient,
                           max_pool,
                           max_pool_gradient,
                           average_pool,

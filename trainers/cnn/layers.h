@@ -54,6 +54,7 @@ class Layer {
 std::unique_ptr<Layer> make_layer(const Binding& binding);
 
 std::unique_ptr<Layer> make_conv(const Binding& binding);
+std::unique_ptr<Layer> make_winograd_conv(const Binding& binding);
 std::unique_ptr<Layer> make_dense(const Binding& binding);
 std::unique_ptr<Layer> make_max_pool(const Binding& binding);
 std::unique_ptr<Layer> make_average_pool(const Binding& binding);  // also over the whole image

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "trainers/cnn/kernels.h"
+#include "trainers/cnn/winograd.h"
 
 namespace brood::cnn {
 
@@ -25,6 +26,12 @@ std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 
 // What a convolution reads beyond the edges of its input.
 Halo input_halo(const Step& step, const Shape& in, const Shape& out) {
+  if (uses_winograd(step, in, out)) {
+    const int kernel = step.kernel_height;
+    return {step.pad_top, step.pad_left,
+            winograd_after(kernel, out.height, step.pad_top, in.height),
+            winograd_after(kernel, out.width, step.pad_left, in.width)};
+  }
   const auto after = [](int outputs, int stride, int kernel, int padding, int input) {
     return std::max<std::int64_t>(0, std::int64_t{outputs - 1} * stride + kernel - padding - input);
   };
@@ -35,6 +42,16 @@ Halo input_halo(const Step& step, const Shape& in, const Shape& out) {
 
 // What its gradient by the input reads beyond the edges of the gradient of its output.
 Halo output_halo(const Step& step, const Shape& in, const Shape& out) {
+  if (uses_winograd(step, in, out)) {
+    const int kernel = step.kernel_height;
+    const int top = kernel - 1 - step.pad_top, left = kernel - 1 - step.pad_left;
+    // The gradient by weights reads whole tiles of it.
+    return {top, left,
+            std::max(winograd_after(kernel, in.height, top, out.height),
+                     winograd_after(1, out.height, 0, out.height)),
+            std::max(winograd_after(kernel, in.width, left, out.width),
+                     winograd_after(1, out.width, 0, out.width))};
+  }
   const auto before = [](int stride, int kernel, int padding) {
     return std::max(0, (kernel - 1 - padding) / stride);
   };
@@ -118,7 +135,8 @@ class Planner {
       out_.tensors[out].needs_gradient = step.weight >= 0 || out_.tensors[in].needs_gradient;
       if (step.op != Step::Op::conv) continue;
       value[in].cover(input_halo(step, plan_.tensors[in], plan_.tensors[out]));
-      if (out_.tensors[in].needs_gradient)
+      if (out_.tensors[in].needs_gradient ||
+          uses_winograd(step, plan_.tensors[in], plan_.tensors[out]))
         gradient[out].cover(output_halo(step, plan_.tensors[in], plan_.tensors[out]));
     }
     for (std::size_t t = 0; t < count; ++t) {
@@ -137,7 +155,9 @@ class Planner {
       const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
       const std::int64_t packed = std::int64_t{panels(out.channels)} * kPanel;
       std::int64_t need = 0;
-      if (step.op == Step::Op::conv)
+      if (step.op == Step::Op::conv && uses_winograd(step, in, out))
+        need = winograd_scratch(step, in, out);
+      else if (step.op == Step::Op::conv)
         need = std::max(packed * out.height * out.width, std::int64_t{panels(in.channels)} *
                                                              kPanel * step.kernel_height *
                                                              step.kernel_width * out.channels);
@@ -161,7 +181,7 @@ class Planner {
       out_.byte_count += round_up(
           std::int64_t{plan_.batch_size} * out.height * out.width * padded(out.channels), 64);
     }
-    if (step.op == Step::Op::conv)
+    if (step.op == Step::Op::conv && !uses_winograd(step, in, out))
       out_.table_bytes +=
           8 * (std::int64_t{out.height} * out.width + std::int64_t{in.height} * in.width +
                std::int64_t{2} * step.kernel_height * step.kernel_width);

@@ -12,6 +12,7 @@
 //   pools: stride as size, padding valid
 //   activation none
 //   initialization he
+//   kernels auto; direct: no Winograd, whose sums are off by a few units more of the last place
 #pragma once
 
 #include <cstdint>
@@ -88,6 +89,7 @@ struct NetworkSpec {
   std::int64_t limit_train = 0, limit_test = 0;  // 0: all. Before the split, by the same draw
   bool evaluate_test = false;
   Initialization initialization = Initialization::he;
+  bool direct_kernels = false;  // no Winograd: slower, closer to exact arithmetic
   OptimizerSpec optimizer;
   ScheduleSpec schedule;
   std::vector<LayerSpec> layers;  // without the last dense layer, which follows the classes

@@ -25,7 +25,7 @@ std::string text(const Shape& shape) {
 
 class Builder {
  public:
-  Builder(Plan& plan, bool he) : plan_(plan), he_(he) {}
+  Builder(Plan& plan, bool he, bool direct) : plan_(plan), he_(he), direct_(direct) {}
 
   void layer(const LayerSpec& layer, int index) {
     prefix_ = "layers." + std::to_string(index) + ".";
@@ -114,6 +114,7 @@ class Builder {
     if (rows.size < 1 || columns.size < 1) return impossible(layer, in);
     Step& step = add(layer, Step::Op::conv, {rows.size, columns.size, layer.columns});
     window(step, layer, rows, columns);
+    step.direct = direct_;
     step.relu = layer.relu && !layer.batch_norm;
     step.weight = parameter("conv.weight", {layer.height, layer.width, in.channels, layer.columns},
                             Parameter::Start::he);
@@ -177,7 +178,7 @@ class Builder {
   }
 
   Plan& plan_;
-  const bool he_;
+  const bool he_, direct_;
   std::string prefix_;
   std::uint32_t streams_ = 0;
 };
@@ -194,7 +195,7 @@ Plan make_plan(const NetworkSpec& spec, const DataShape& data) {
   plan.data = data;
   plan.batch_size = static_cast<int>(std::clamp<std::int64_t>(data.train, 1, spec.batch_size));
   plan.tensors.push_back({data.height, data.width, data.channels});
-  Builder builder(plan, spec.initialization == Initialization::he);
+  Builder builder(plan, spec.initialization == Initialization::he, spec.direct_kernels);
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     builder.layer(spec.layers[i], static_cast<int>(i));
     if (!plan.infeasible.empty()) return plan;

@@ -59,6 +59,7 @@ struct Step {
   int state = -1;              // running mean; the running variance follows
   int kernel_height = 1, kernel_width = 1, stride_height = 1, stride_width = 1;
   int pad_top = 0, pad_left = 0;
+  bool direct = false;       // of a conv: never by Winograd
   bool relu = false;         // applied to the result
   double rate = 0.0;         // of dropout
   std::uint32_t stream = 0;  // of dropout: which of the step's random streams
