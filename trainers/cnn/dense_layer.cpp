@@ -58,7 +58,7 @@ class Dense final : public Layer {
         kernels_.bias_gradient(b_.step->relu ? b_.y.at(n) : nullptr, b_.dy.at(n), 1, b_.dy.pixel,
                                b_.bias_gradient);
     kernels_.pack_panels(b_.dy.data, dy_offsets_.data(), pass.batch, b_.y.shape.channels,
-                         b_.scratch);
+                         b_.scratch, nullptr);
     kernels_.weight_gradient({.x = b_.x.data,
                               .x_row = 0,
                               .x_step = b_.x.image,

@@ -104,9 +104,10 @@ struct Kernels {
   void (*multiply)(const Product&);
   void (*weight_gradient)(const WeightGradient&);
 
-  // Rows of dy (at offset[r]) into [columns / 16][rows][16], zeros beyond the channels.
+  // Rows of dy (at offset[r]) into [columns / 16][rows][16], zeros beyond the channels. Adds them
+  // up in sum, where that is given.
   void (*pack_panels)(const float* dy, const std::int32_t* offset, std::int32_t rows,
-                      std::int32_t channels, float* out);
+                      std::int32_t channels, float* out, float* sum);
   // One panel of the transposed weights: out[(t * columns + o) * 16 + lane] =
   // w[o / 16][(tap_order[t] * depth + first + lane) * 16 + o % 16], zero where first + lane is
   // depth or more.
@@ -119,20 +120,30 @@ struct Kernels {
 
   // Winograd convolution with a kernel of 3x3 (36 points) or 5x5 (64 points); see
   // kernels_winograd.h. Inputs of tiles to v[p * plane + tile * channels + c]; products of a panel,
-  // m[p * plane + tile * 16 + lane], to outputs; gradients of outputs to such an m; a panel of
+  // m[p * plane + tile * 16 + lane], to outputs; gradients of outputs to such an m, added up in sum
+  // where that is given; a panel of
   // weights [taps][depth][16] to u[p][depth][16], and the gradient by u added to that by weights.
   void (*winograd_input)(int kernel, const WinogradTiles&, float* v, std::int64_t plane);
   void (*winograd_output)(int kernel, const float* m, std::int64_t plane, const WinogradTiles&,
                           const float* bias, bool relu);
-  void (*winograd_output_gradient)(int kernel, const WinogradTiles&, float* m, std::int64_t plane);
+  void (*winograd_output_gradient)(int kernel, const WinogradTiles&, float* m, std::int64_t plane,
+                                   float* sum);
   void (*winograd_weights)(int kernel, const float* w, std::int32_t depth, float* u);
   void (*winograd_weights_gradient)(int kernel, const float* du, std::int32_t depth, float* dw);
   void (*winograd_multiply)(const WinogradProduct&);
   void (*winograd_multiply_gradient)(const WinogradProduct&);
 
   void (*max_pool)(const float* x, const PoolWindow&, float* y, std::uint8_t* place);
-  void (*max_pool_gradient)(const float* dy, const std::uint8_t* place, const PoolWindow&,
-                            float* dx);
+  // Where y is given, only what came from places with y > 0: the gradient through a ReLU before.
+  void (*max_pool_gradient)(const float* dy, const float* y, const std::uint8_t* place,
+                            const PoolWindow&, float* dx);
+  // Windows of 2x2 side by side, inside the image: `pixels` of an output row. x_row: floats from a
+  // row of the input to the next. The gradient overwrites dx.
+  void (*max_pool_2x2)(const float* x, std::int64_t x_row, std::int32_t pixels,
+                       std::int32_t channels, float* y, std::uint8_t* place);
+  void (*max_pool_2x2_gradient)(const float* dy, const float* y, const std::uint8_t* place,
+                                std::int64_t dx_row, std::int32_t pixels, std::int32_t channels,
+                                float* dx);
   void (*average_pool)(const float* x, const PoolWindow&, float* y);
   void (*average_pool_gradient)(const float* dy, const PoolWindow&, float* dx);
 

@@ -200,20 +200,35 @@ void weight_gradient(const WeightGradient& g) {
   }
 }
 
-void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
-                 std::int32_t channels, float* out) {
-  const std::int32_t stored = padded(channels);
-  for (std::int32_t first = 0; first < stored; first += kPanel) {
-    const std::int32_t lanes = stored - first < kPanel ? stored - first : kPanel;
-    for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
-      const float* from = dy + offset[r] + first;
-      if (lanes == kPanel) {
-        for (int lane = 0; lane < kPanel; ++lane) out[lane] = from[lane];
-      } else {
-        for (int lane = 0; lane < kLanes; ++lane) out[lane] = from[lane];
-        for (int lane = kLanes; lane < kPanel; ++lane) out[lane] = 0.0F;
-      }
+template <int C>
+void pack_panel(const float* dy, const std::int32_t* offset, std::int32_t rows, float* out,
+                float* sum) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V total[N] = {};
+  for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
+    BROOD_UNROLL for (int n = 0; n < N; ++n) {
+      const V value = *reinterpret_cast<const Loose*>(dy + offset[r] + n * W);
+      total[n] += value;
+      *reinterpret_cast<Loose*>(out + n * W) = value;
     }
+    if constexpr (C < kPanel)
+      for (int lane = C; lane < kPanel; ++lane) out[lane] = 0.0F;
+  }
+  if (sum)
+    BROOD_UNROLL for (int n = 0; n < N; ++n) * reinterpret_cast<Loose*>(sum + n * W) += total[n];
+}
+
+void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
+                 std::int32_t channels, float* out, float* sum) {
+  const std::int32_t stored = padded(channels);
+  for (std::int32_t first = 0; first < stored; first += kPanel, out += rows * kPanel) {
+    float* panel_sum = sum ? sum + first : nullptr;
+    if (stored - first >= kPanel)
+      pack_panel<kPanel>(dy + first, offset, rows, out, panel_sum);
+    else
+      pack_panel<kLanes>(dy + first, offset, rows, out, panel_sum);
   }
 }
 
@@ -235,17 +250,21 @@ void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t col
 
 void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, std::int32_t channels,
                    float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, dy += channels) {
-    if (y) {
-      for (std::int32_t c = 0; c < channels; ++c) {
-        const float value = y[c] > 0.0F ? dy[c] : 0.0F;
-        dy[c] = value;
-        sum[c] += value;
+  constexpr int W = kWidth<kLanes>;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  for (std::int32_t c = 0; c < channels; c += W) {
+    V total = *reinterpret_cast<const Loose*>(sum + c);
+    for (std::int64_t at = c; at < std::int64_t{pixels} * channels; at += channels) {
+      V value = *reinterpret_cast<const Loose*>(dy + at);
+      if (y) {
+        const V output = *reinterpret_cast<const Loose*>(y + at);
+        value = output > 0.0F ? value : V{};
+        *reinterpret_cast<Loose*>(dy + at) = value;
       }
-      y += channels;
-    } else {
-      for (std::int32_t c = 0; c < channels; ++c) sum[c] += dy[c];
+      total += value;
     }
+    *reinterpret_cast<Loose*>(sum + c) = total;
   }
 }
 
@@ -274,14 +293,85 @@ void max_pool(const float* x, const PoolWindow& g, float* __restrict y,
   }
 }
 
-void max_pool_gradient(const float* __restrict dy, const std::uint8_t* __restrict place,
-                       const PoolWindow& g, float* __restrict dx) {
+void max_pool_gradient(const float* __restrict dy, const float* __restrict y,
+                       const std::uint8_t* __restrict place, const PoolWindow& g,
+                       float* __restrict dx) {
   for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
     for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
       float* to = dx + i * g.x_row + j * g.x_step;
       const auto k = static_cast<std::uint8_t>(i * g.size + j);
-      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += place[c] == k ? dy[c] : 0.0F;
+      for (std::int32_t c = 0; c < g.channels; ++c)
+        to[c] += place[c] == k && (!y || y[c] > 0.0F) ? dy[c] : 0.0F;
     }
+  }
+}
+
+template <int W>
+struct Bytes {
+  typedef std::uint8_t type __attribute__((vector_size(W)));
+  typedef std::uint8_t loose __attribute__((vector_size(W), aligned(1)));
+  typedef std::int32_t wide __attribute__((vector_size(4 * W)));
+};
+
+template <int W>
+inline void pool_2x2(const float* x, std::int64_t row, std::int32_t channels, float* y,
+                     std::uint8_t* place) {
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  using Wide = typename Bytes<W>::wide;
+  const float* places[4] = {x, x + channels, x + row, x + row + channels};
+  V most = *reinterpret_cast<const Loose*>(x);
+  Wide where = {};
+  BROOD_UNROLL for (int k = 1; k < 4; ++k) {
+    const V value = *reinterpret_cast<const Loose*>(places[k]);
+    // A NaN wins and stays: a diverged network must not look healthy.
+    const Wide better = ~(value <= most) & (most == most);
+    most = better ? value : most;
+    where = better ? Wide{} + k : where;
+  }
+  *reinterpret_cast<Loose*>(y) = most;
+  *reinterpret_cast<typename Bytes<W>::loose*>(place) =
+      __builtin_convertvector(where, typename Bytes<W>::type);
+}
+
+template <int W>
+inline void pool_2x2_gradient(const float* dy, const float* y, const std::uint8_t* place,
+                              std::int64_t row, std::int32_t channels, float* dx) {
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  using Wide = typename Bytes<W>::wide;
+  V slope = *reinterpret_cast<const Loose*>(dy);
+  if (y) slope = *reinterpret_cast<const Loose*>(y) > 0.0F ? slope : V{};
+  const typename Bytes<W>::type bytes = *reinterpret_cast<const typename Bytes<W>::loose*>(place);
+  const Wide where = __builtin_convertvector(bytes, Wide);
+  float* places[4] = {dx, dx + channels, dx + row, dx + row + channels};
+  BROOD_UNROLL for (int k = 0; k < 4; ++k) * reinterpret_cast<Loose*>(places[k]) =
+      where == Wide{} + k ? slope : V{};
+}
+
+void max_pool_2x2(const float* x, std::int64_t x_row, std::int32_t pixels, std::int32_t channels,
+                  float* y, std::uint8_t* place) {
+  constexpr int W = BROOD_VECTOR;
+  for (std::int32_t p = 0; p < pixels; ++p, x += 2 * channels, y += channels, place += channels) {
+    std::int32_t c = 0;
+    for (; c + W <= channels; c += W) pool_2x2<W>(x + c, x_row, channels, y + c, place + c);
+    if constexpr (W > kLanes)
+      if (c < channels) pool_2x2<kLanes>(x + c, x_row, channels, y + c, place + c);
+  }
+}
+
+void max_pool_2x2_gradient(const float* dy, const float* y, const std::uint8_t* place,
+                           std::int64_t dx_row, std::int32_t pixels, std::int32_t channels,
+                           float* dx) {
+  constexpr int W = BROOD_VECTOR;
+  for (std::int32_t p = 0; p < pixels; ++p, dx += 2 * channels, dy += channels, place += channels) {
+    std::int32_t c = 0;
+    for (; c + W <= channels; c += W)
+      pool_2x2_gradient<W>(dy + c, y ? y + c : nullptr, place + c, dx_row, channels, dx + c);
+    if constexpr (W > kLanes)
+      if (c < channels)
+        pool_2x2_gradient<kLanes>(dy + c, y ? y + c : nullptr, place + c, dx_row, channels, dx + c);
+    if (y) y += channels;
   }
 }
 
@@ -460,6 +550,8 @@ const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
                           winograd_multiply_gradient,
                           max_pool,
                           max_pool_gradient,
+                          max_pool_2x2,
+                          max_pool_2x2_gradient,
                           average_pool,
                           average_pool_gradient,
                           add_channels,

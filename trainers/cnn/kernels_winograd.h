@@ -215,8 +215,9 @@ __attribute__((noinline)) void gradient_tile(const float* dy, std::int64_t row, 
 }
 
 template <int K>
-void gradient_tiles(const WinogradTiles& g, float* m, std::int64_t plane) {
+void gradient_tiles(const WinogradTiles& g, float* m, std::int64_t plane, float* sum) {
   constexpr int W = BROOD_VECTOR;
+  const float* ones = m + (kSide<K> + 1) * plane;  // at the points (1, 1): sums of whole tiles
   TileCursor at(g);
   for (std::int32_t t = 0; t < g.count; ++t, at.advance(), m += kPanel) {
     const float* dy = at.at();
@@ -225,6 +226,9 @@ void gradient_tiles(const WinogradTiles& g, float* m, std::int64_t plane) {
     if constexpr (W > 8)
       if (c < g.channels) gradient_tile<K, 8>(dy + c, g.row, g.pixel, m + c, plane);
   }
+  if (!sum) return;
+  for (std::int32_t t = 0; t < g.count; ++t, ones += kPanel)
+    for (std::int32_t lane = 0; lane < g.channels; ++lane) sum[lane] += ones[lane];
 }
 
 // U = G w G^T of one input channel and W outputs; d: floats from one tap or point to the next.
@@ -366,8 +370,9 @@ void winograd_output(int kernel, const float* m, std::int64_t plane, const Winog
                      const float* bias, bool relu) {
   kernel == 3 ? output_tiles<3>(m, plane, g, bias, relu) : output_tiles<5>(m, plane, g, bias, relu);
 }
-void winograd_output_gradient(int kernel, const WinogradTiles& g, float* m, std::int64_t plane) {
-  kernel == 3 ? gradient_tiles<3>(g, m, plane) : gradient_tiles<5>(g, m, plane);
+void winograd_output_gradient(int kernel, const WinogradTiles& g, float* m, std::int64_t plane,
+                              float* sum) {
+  kernel == 3 ? gradient_tiles<3>(g, m, plane, sum) : gradient_tiles<5>(g, m, plane, sum);
 }
 void winograd_weights(int kernel, const float* w, std::int32_t depth, float* u) {
   kernel == 3 ? weight_points<3>(w, depth, u) : weight_points<5>(w, depth, u);

@@ -32,6 +32,10 @@ struct Binding {
   float* saved = nullptr;                                      // kept from forward to backward
   float* scratch = nullptr;                                    // free between calls
   std::uint8_t* bytes = nullptr;                               // kept from forward to backward
+  // A maximum passes a ReLU's gradient on where it is positive: a pool right behind a ReLU masks
+  // for it, where the gradient has fewer pixels.
+  bool mask_input = false;  // of a max pool: y > 0 also masks dx
+  bool dy_masked = false;   // of a layer with a ReLU: dy comes masked
 };
 
 // One batch.

@@ -16,7 +16,8 @@ namespace {
 
 class WinogradConv final : public Layer {
  public:
-  explicit WinogradConv(const Binding& b) : b_(b), step_(*b.step), kernels_(*b.kernels) {
+  explicit WinogradConv(const Binding& b)
+      : b_(b), step_(*b.step), kernels_(*b.kernels), mask_(b.step->relu && !b.dy_masked) {
     const Shape &in = b.x.shape, &out = b.y.shape;
     const int kernel = step_.kernel_height;
     taps_ = std::int64_t{kernel} * kernel;
@@ -35,7 +36,7 @@ class WinogradConv final : public Layer {
   }
 
   void backward(const Pass& pass) override {
-    for (int n = 0; n < pass.batch; ++n) mask_and_sum(n);
+    for (int n = 0; mask_ && n < pass.batch; ++n) mask_and_sum(n);
     gradient_by_weights(pass.batch);
     if (b_.dx.data) gradient_by_input(pass.batch);
   }
@@ -115,10 +116,9 @@ class WinogradConv final : public Layer {
 
   void mask_and_sum(int n) {
     const Shape& out = b_.y.shape;
-    if (!step_.relu && !b_.bias) return;
     for (int y = 0; y < out.height; ++y)
-      kernels_.bias_gradient(step_.relu ? b_.y.at(n, y) : nullptr, b_.dy.at(n, y), out.width,
-                             b_.dy.pixel, b_.bias_gradient);
+      kernels_.bias_gradient(b_.y.at(n, y), b_.dy.at(n, y), out.width, b_.dy.pixel,
+                             b_.bias_gradient);
   }
 
   void gradient_by_weights(int batch) {
@@ -132,7 +132,9 @@ class WinogradConv final : public Layer {
       for (int panel = 0; panel < panels(out.channels); ++panel) {
         WinogradTiles dy = write(g, b_.dy, panel);
         dy.first = first, dy.count = count;
-        kernels_.winograd_output_gradient(g.kernel, dy, products(g), g.m_plane);
+        kernels_.winograd_output_gradient(
+            g.kernel, dy, products(g), g.m_plane,
+            mask_ || !b_.bias_gradient ? nullptr : b_.bias_gradient + panel * kPanel);
         kernels_.winograd_multiply_gradient(
             product(g, in.channels, x.channels, panel, out.channels, count));
       }
@@ -161,6 +163,7 @@ class WinogradConv final : public Layer {
   const Binding b_;
   const Step& step_;
   const Kernels& kernels_;
+  const bool mask_;  // of dy by y > 0
   std::int64_t taps_ = 0;
   Winograd forward_, backward_;
   std::vector<std::int32_t> flipped_;  // taps in reverse
