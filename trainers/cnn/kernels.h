@@ -153,14 +153,15 @@ struct Kernels {
                       float* sum);
   void (*scale_shift)(const float* x, std::int32_t pixels, std::int32_t channels,
                       const float* scale, const float* shift, bool relu, float* y);
-  // dy masked by y > 0 when y is given; sum += dy, product += dy * (x - mean) * inverse.
-  void (*norm_sums)(const float* x, const float* y, float* dy, std::int32_t pixels,
-                    std::int32_t channels, const float* mean, const float* inverse, float* sum,
-                    float* product);
+  // sum += dy, product += dy * (x - mean) * inverse. In both, dy is zero where a ReLU's input
+  // x * scale + shift is not positive, if shift is given.
+  void (*norm_sums)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
+                    const float* mean, const float* inverse, const float* scale, const float* shift,
+                    float* sum, float* product);
   // dx = scale * (dy - a - (x - mean) * inverse * b)
   void (*norm_gradient)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
-                        const float* mean, const float* inverse, const float* scale, const float* a,
-                        const float* b, float* dx);
+                        const float* mean, const float* inverse, const float* scale,
+                        const float* shift, const float* a, const float* b, float* dx);
 
   void (*relu)(const float* x, std::int64_t count, float* y);
   void (*relu_gradient)(const float* y, const float* dy, std::int64_t count, float* dx);

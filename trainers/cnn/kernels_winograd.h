@@ -9,25 +9,34 @@
 template <int K>
 constexpr int kSide = K + 3;  // points of a side
 
-// B^T d, in place.
-template <int K, class V>
-inline void to_points(V* d) {
-  if constexpr (K == 3) {
-    const V first = 4.0F * d[0] - 5.0F * d[2] + d[4];
-    const V last = 4.0F * d[1] - 5.0F * d[3] + d[5];
+// B^T d in parts that share no terms; a part of one side and all of the other fit the registers.
+template <int K>
+constexpr int kParts = K == 3 ? 2 : 3;
+template <int K>
+constexpr int part_begin(int part) {
+  return K == 3 || part < 2 ? 3 * part : part == 2 ? 5 : 8;
+}
+
+// Rows part_begin(P) to part_begin(P + 1) of B^T d.
+template <int K, int P, class V>
+inline void to_points(const V* d, V* out) {
+  if constexpr (K == 3 && P == 0) {
     const V a = d[4] - 4.0F * d[2], b = d[3] - 4.0F * d[1];
-    const V c = d[4] - d[2], e = 2.0F * (d[3] - d[1]);
-    d[0] = first, d[1] = a + b, d[2] = a - b, d[3] = c + e, d[4] = c - e, d[5] = last;
+    out[0] = 4.0F * d[0] - 5.0F * d[2] + d[4], out[1] = a + b, out[2] = a - b;
+  } else if constexpr (K == 3) {
+    const V a = d[4] - d[2], b = 2.0F * (d[3] - d[1]);
+    out[0] = a + b, out[1] = a - b, out[2] = 4.0F * d[1] - 5.0F * d[3] + d[5];
+  } else if constexpr (P == 0) {
+    const V a = d[6] + d[2] - 4.25F * d[4], b = d[5] + d[1] - 4.25F * d[3];
+    out[0] = d[6] - d[0] + 5.25F * (d[2] - d[4]), out[1] = a + b, out[2] = a - b;
+  } else if constexpr (P == 1) {
+    const V a = d[6] - 1.25F * d[4] + 0.25F * d[2];
+    const V b = 2.0F * d[5] - 2.5F * d[3] + 0.5F * d[1];
+    out[0] = a + b, out[1] = a - b;
   } else {
-    const V first = d[6] - d[0] + 5.25F * (d[2] - d[4]);
-    const V last = d[7] - d[1] + 5.25F * (d[3] - d[5]);
-    const V even1 = d[6] + d[2] - 4.25F * d[4], odd1 = d[5] + d[1] - 4.25F * d[3];
-    const V even2 = d[6] - 1.25F * d[4] + 0.25F * d[2];
-    const V odd2 = 2.0F * d[5] - 2.5F * d[3] + 0.5F * d[1];
-    const V even3 = d[6] - 5.0F * d[4] + 4.0F * d[2];
-    const V odd3 = 0.5F * d[5] - 2.5F * d[3] + 2.0F * d[1];
-    d[0] = first, d[1] = even1 + odd1, d[2] = even1 - odd1, d[3] = even2 + odd2;
-    d[4] = even2 - odd2, d[5] = even3 + odd3, d[6] = even3 - odd3, d[7] = last;
+    const V a = d[6] - 5.0F * d[4] + 4.0F * d[2];
+    const V b = 0.5F * d[5] - 2.5F * d[3] + 2.0F * d[1];
+    out[0] = a + b, out[1] = a - b, out[2] = d[7] - d[1] + 5.25F * (d[3] - d[5]);
   }
 }
 
@@ -106,27 +115,39 @@ struct TileCursor {
   }
 };
 
-template <int K, int W>
-__attribute__((noinline)) void input_tile(const float* x, std::int64_t row, std::int64_t pixel,
-                                          float* v, std::int64_t plane) {
+template <int K, int W, int P>
+inline void input_part(const float* x, std::int64_t row, std::int64_t pixel, float* v,
+                       std::int64_t plane) {
   using V = typename Vector<W>::type;
   using Loose = typename Vector<W>::loose;
-  constexpr int S = kSide<K>;
-  V half[S][S];
+  constexpr int S = kSide<K>, first = part_begin<K>(P), rows = part_begin<K>(P + 1) - first;
+  V half[rows][S];
   BROOD_UNROLL for (int j = 0; j < S; ++j) {
-    V d[S];
+    V d[S], out[rows];
     BROOD_UNROLL for (int i = 0; i < S; ++i) d[i] =
         *reinterpret_cast<const Loose*>(x + i * row + j * pixel);
-    to_points<K>(d);
-    BROOD_UNROLL for (int i = 0; i < S; ++i) half[i][j] = d[i];
+    to_points<K, P>(d, out);
+    BROOD_UNROLL for (int i = 0; i < rows; ++i) half[i][j] = out[i];
   }
-  BROOD_UNROLL for (int i = 0; i < S; ++i) {
-    to_points<K>(half[i]);
+  v += first * S * plane;
+  BROOD_UNROLL for (int i = 0; i < rows; ++i) {
+    V out[S];
+    to_points<K, 0>(half[i], out);
+    to_points<K, 1>(half[i], out + part_begin<K>(1));
+    if constexpr (kParts < K >> 2) to_points<K, 2>(half[i], out + part_begin<K>(2));
     BROOD_UNROLL for (int j = 0; j < S; ++j) {
-      *reinterpret_cast<Loose*>(v) = half[i][j];
+      *reinterpret_cast<Loose*>(v) = out[j];
       v += plane;
     }
   }
+}
+
+template <int K, int W>
+__attribute__((noinline)) void input_tile(const float* x, std::int64_t row, std::int64_t pixel,
+                                          float* v, std::int64_t plane) {
+  input_part<K, W, 0>(x, row, pixel, v, plane);
+  input_part<K, W, 1>(x, row, pixel, v, plane);
+  if constexpr (kParts < K >> 2) input_part<K, W, 2>(x, row, pixel, v, plane);
 }
 
 template <int K>

@@ -112,15 +112,61 @@ class Planner {
     out_.state_offset = reserve(states);
   }
 
-  Layout lay(const Shape& shape, int pixel, const Halo& halo) {
+  // Without its place.
+  static Layout lay(const Shape& shape, int pixel, const Halo& halo) {
     Layout out;
     out.shape = shape;
     out.pixel = pixel;
     out.row = (shape.width + halo.left + halo.right) * pixel;
     // An odd number of cache lines: images a power of two apart would share cache sets.
     out.image = (round_up((shape.height + halo.top + halo.bottom) * out.row, 16) / 16 | 1) * 16;
-    out.offset = reserve(out.image * plan_.batch_size) + halo.top * out.row + halo.left * pixel;
+    out.before = halo.top * out.row + halo.left * pixel;
     return out;
+  }
+
+  // Gradients by size, each at the lowest place that no other of its time takes. That of tensor t
+  // lives from the backward pass of its last reader to that of the step that makes it.
+  void place_gradients() {
+    struct Life {
+      std::size_t tensor;
+      int death, birth;
+      std::int64_t start, size;
+    };
+    std::vector<Life> lives;
+    for (std::size_t t = 0; t < out_.tensors.size(); ++t)
+      if (out_.tensors[t].needs_gradient)
+        lives.push_back({t, 0, -1, 0, out_.tensors[t].gradient.image * plan_.batch_size});
+    for (Life& life : lives) {
+      for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+        const Step& step = plan_.steps[s];
+        if (step.output == static_cast<int>(life.tensor)) life.death = static_cast<int>(s);
+        if (std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(life.tensor)) > 0)
+          life.birth = static_cast<int>(s);
+      }
+      out_.tensors[life.tensor].gradient_birth = life.birth;
+      // The loss writes only the classes of the logits' gradient: its other lanes must stay zero.
+      if (life.birth < 0) life.death = 0, life.birth = static_cast<int>(plan_.steps.size());
+    }
+    std::stable_sort(lives.begin(), lives.end(),
+                     [](const Life& a, const Life& b) { return a.size > b.size; });
+    std::vector<Life> placed;  // by start
+    std::int64_t all = 0;
+    for (Life& life : lives) {
+      for (const Life& other : placed)
+        if (other.death <= life.birth && life.death <= other.birth &&
+            other.start < life.start + life.size && life.start < other.start + other.size)
+          life.start = other.start + other.size;
+      all = std::max(all, life.start + life.size);
+      placed.insert(
+          std::upper_bound(placed.begin(), placed.end(), life,
+                           [](const Life& a, const Life& b) { return a.start < b.start; }),
+          life);
+    }
+    const std::int64_t base = reserve(all);
+    for (const Life& life : placed) {
+      Layout& gradient = out_.tensors[life.tensor].gradient;
+      gradient.offset = base + life.start + gradient.before;
+    }
   }
 
   void place_tensors() {
@@ -142,9 +188,12 @@ class Planner {
     for (std::size_t t = 0; t < count; ++t) {
       const Shape& shape = plan_.tensors[t];
       const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
-      out_.tensors[t].value = lay(shape, pixel, value[t]);
-      if (out_.tensors[t].needs_gradient) out_.tensors[t].gradient = lay(shape, pixel, gradient[t]);
+      TensorMemory& tensor = out_.tensors[t];
+      tensor.value = lay(shape, pixel, value[t]);
+      tensor.value.offset = reserve(tensor.value.image * plan_.batch_size) + tensor.value.before;
+      if (tensor.needs_gradient) tensor.gradient = lay(shape, pixel, gradient[t]);
     }
+    place_gradients();
   }
 
   // Shared by all steps: packed gradients, transposed weights, sums of a batch norm.

@@ -176,8 +176,29 @@ BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t 
   forward(pass);
   const BatchResult result = loss(labels, true);
   std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
-  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) (*layer)->backward(pass);
+  for (std::size_t i = layers_.size(); i-- > 0;) {
+    clear_halos(static_cast<int>(i), pass.batch);
+    layers_[i]->backward(pass);
+  }
   return result;
+}
+
+// Of the gradients that the backward pass of a step writes first: others lay in their place.
+void Network::clear_halos(int step, int batch) {
+  for (const TensorMemory& tensor : memory_.tensors) {
+    const Layout& g = tensor.gradient;
+    const std::int64_t run = std::int64_t{g.shape.width} * g.pixel;
+    if (!tensor.needs_gradient || tensor.gradient_birth != step || (g.before == 0 && g.row == run))
+      continue;
+    for (int n = 0; n < batch; ++n) {
+      float* image = block(g.offset) + n * g.image;
+      std::fill_n(image - g.before, g.before, 0.0F);
+      for (int y = 0; y + 1 < g.shape.height; ++y)
+        std::fill_n(image + y * g.row + run, g.row - run, 0.0F);
+      const std::int64_t end = (g.shape.height - 1) * g.row + run;
+      std::fill_n(image + end, g.image - g.before - end, 0.0F);
+    }
+  }
 }
 
 BatchResult Network::evaluate(std::span<const std::uint16_t> labels) {

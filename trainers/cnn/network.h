@@ -80,6 +80,7 @@ class Network {
   float* block(std::int64_t offset) const { return floats_.get() + offset; }
   BatchResult loss(std::span<const std::uint16_t> labels, bool gradients);
   void forward(const Pass& pass);
+  void clear_halos(int step, int batch);
 
   Plan plan_;
   OptimizerSpec optimizer_;

@@ -13,7 +13,7 @@ constexpr int kTile = 4;
 constexpr int kChannelsMin = 16;
 constexpr double kSavingMin = 1.8;
 // Floats of transformed inputs of a group: they stay in the second-level cache.
-constexpr std::int64_t kGroupFloats = 96 * 1024;
+constexpr std::int64_t kGroupFloats = 48 * 1024;
 
 int tiles_of(int outputs) { return (outputs + kTile - 1) / kTile; }
 
