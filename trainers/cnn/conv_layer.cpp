@@ -140,7 +140,8 @@ class Conv final : public Layer {
                                 .dy = b_.scratch + std::int64_t{panel} * pixels * kPanel,
                                 .dw = b_.weight_gradient + panel * inputs_ * kPanel,
                                 .panel_stride = inputs_ * kPanel,
-                                .columns = std::min(out.channels - panel * kPanel, kPanel)});
+                                .columns = std::min(out.channels - panel * kPanel, kPanel),
+                                .overwrite = false});
   }
 
   void transpose_weights() {

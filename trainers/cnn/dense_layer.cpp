@@ -70,7 +70,8 @@ class Dense final : public Layer {
                               .dy = b_.scratch,
                               .dw = b_.weight_gradient,
                               .panel_stride = inputs_ * kPanel,
-                              .columns = b_.y.shape.channels});
+                              .columns = b_.y.shape.channels,
+                              .overwrite = true});
     if (b_.dx.data) gradient_by_input(pass);
   }
 

@@ -57,6 +57,7 @@ struct WeightGradient {
   float* dw;
   std::int64_t panel_stride;  // floats from one panel of dw to the next
   std::int32_t columns;
+  bool overwrite;  // = instead of +=
 };
 
 // Tiles of 4x4 outputs of a Winograd convolution, counted over the images of a batch, row by row.

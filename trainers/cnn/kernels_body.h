@@ -148,9 +148,10 @@ __attribute__((noinline)) void weight_tile(const WeightGradient& g, const float*
   constexpr int W = kWidth<C>, N = C / W;
   using V = typename Vector<W>::type;
   using Loose = typename Vector<W>::loose;
-  V sum[R][N];
-  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
-      *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  V sum[R][N] = {};
+  if (!g.overwrite)
+    BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+        *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
   const std::int64_t step = g.x_step;
   for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
     const float* x = x_first + i * g.x_row;
@@ -232,13 +233,36 @@ void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
   }
 }
 
+// Four by four weights, kPanel floats from row to row on both sides.
+inline void transpose_block(const float* w, float* out) {
+  using V = Vector<4>::type;
+  using Loose = Vector<4>::loose;
+  typedef std::int32_t Lanes __attribute__((vector_size(16)));
+  V row[4];
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) row[i] = *reinterpret_cast<const Loose*>(w + i * kPanel);
+  const V a = __builtin_shuffle(row[0], row[1], Lanes{0, 4, 1, 5});
+  const V b = __builtin_shuffle(row[0], row[1], Lanes{2, 6, 3, 7});
+  const V c = __builtin_shuffle(row[2], row[3], Lanes{0, 4, 1, 5});
+  const V d = __builtin_shuffle(row[2], row[3], Lanes{2, 6, 3, 7});
+  const V column[4] = {
+      __builtin_shuffle(a, c, Lanes{0, 1, 4, 5}), __builtin_shuffle(a, c, Lanes{2, 3, 6, 7}),
+      __builtin_shuffle(b, d, Lanes{0, 1, 4, 5}), __builtin_shuffle(b, d, Lanes{2, 3, 6, 7})};
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) * reinterpret_cast<Loose*>(out + i * kPanel) = column[i];
+}
+
 void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t columns,
                      std::int32_t depth, std::int32_t first, const std::int32_t* tap_order,
                      std::int32_t taps, float* out) {
   const std::int32_t lanes = depth - first < kPanel ? depth - first : kPanel;
+  const std::int32_t blocks = lanes == kPanel ? columns / 4 * 4 : 0;
   for (std::int32_t t = 0; t < taps; ++t) {
     const float* from = w + (static_cast<std::int64_t>(tap_order[t]) * depth + first) * kPanel;
-    for (std::int32_t o = 0; o < columns; ++o, out += kPanel) {
+    for (std::int32_t o = 0; o < blocks; o += 4, out += 4 * kPanel) {
+      const float* block = from + (o / kPanel) * panel_stride + o % kPanel;
+      for (std::int32_t lane = 0; lane < kPanel; lane += 4)
+        transpose_block(block + lane * kPanel, out + lane);
+    }
+    for (std::int32_t o = blocks; o < columns; ++o, out += kPanel) {
       const float* column = from + (o / kPanel) * panel_stride + o % kPanel;
       for (std::int32_t lane = 0; lane < lanes; ++lane) out[lane] = column[lane * kPanel];
       for (std::int32_t lane = lanes; lane < kPanel; ++lane) out[lane] = 0.0F;

@@ -27,7 +27,8 @@ struct Binding {
   int batch_max = 1;
   View x, y, dx, dy;                         // dx, dy: gradients of the loss by x and y
   float *weight = nullptr, *bias = nullptr;  // nullptr: the step has none
-  float *weight_gradient = nullptr, *bias_gradient = nullptr;  // zero before backward
+  float *weight_gradient = nullptr, *bias_gradient = nullptr;  // zero before backward, but for a
+                                                               // dense weight, which is overwritten
   float *mean = nullptr, *variance = nullptr;                  // running, of a batch norm
   float* saved = nullptr;                                      // kept from forward to backward
   float* scratch = nullptr;                                    // free between calls

@@ -94,6 +94,7 @@ void Network::bind() {
     return index < 0 ? nullptr
                      : block(base + memory_.parameters[static_cast<std::size_t>(index)].offset);
   };
+  overwritten_.resize(plan_.parameters.size());
   for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
     const Step& step = plan_.steps[i];
     const TensorMemory &in = tensor(step.inputs.front()), &out = tensor(step.output);
@@ -107,6 +108,7 @@ void Network::bind() {
     b.dy = gradient(out);
     b.weight = place(step.weight, memory_.parameter_offset);
     b.bias = place(step.bias, memory_.parameter_offset);
+    if (step.op == Step::Op::dense) overwritten_[static_cast<std::size_t>(step.weight)] = true;
     b.weight_gradient = place(step.weight, memory_.gradient_offset);
     b.bias_gradient = place(step.bias, memory_.gradient_offset);
     if (step.state >= 0) {
@@ -175,7 +177,10 @@ BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t 
   const Pass pass{static_cast<int>(labels.size()), true, dropout_key, batch_index};
   forward(pass);
   const BatchResult result = loss(labels, true);
-  std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
+  for (std::size_t i = 0; i < memory_.parameters.size(); ++i)
+    if (!overwritten_[i])
+      std::fill_n(block(memory_.gradient_offset + memory_.parameters[i].offset),
+                  memory_.parameters[i].size, 0.0F);
   for (std::size_t i = layers_.size(); i-- > 0;) {
     clear_halos(static_cast<int>(i), pass.batch);
     layers_[i]->backward(pass);

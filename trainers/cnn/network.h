@@ -89,6 +89,7 @@ class Network {
   std::unique_ptr<float[], Free> floats_;
   std::unique_ptr<std::uint8_t[], Free> bytes_;
   std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<bool> overwritten_;  // parameters whose gradient is written, not added to
   View image_, logits_, logits_gradient_;
   float scale_[256];              // of a pixel's value
   std::vector<double> exponent_;  // of one sample's classes
