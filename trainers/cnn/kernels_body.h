@@ -36,7 +36,7 @@ constexpr int kRows16 = 2, kRows8 = 4;
 #elif BROOD_VECTOR == 8
 constexpr int kRows16 = 6, kRows8 = 8;
 #else
-constexpr int kRows16 = 12, kRows8 = 8;
+constexpr int kRows16 = 12, kRows8 = 12;
 #endif
 template <int C>
 constexpr int kWidth = BROOD_VECTOR < C ? BROOD_VECTOR : C;
@@ -51,8 +51,8 @@ struct TileArguments {
   bool accumulate, relu;
 };
 
-// R rows by C columns, accumulated in registers.
-template <int C, int R>
+// R rows by C columns, accumulated in registers. D: the depth where it is short, else 0.
+template <int C, int R, int D>
 __attribute__((noinline)) void product_tile(const TileArguments& g) {
   constexpr int W = kWidth<C>, N = C / W;
   using V = typename Vector<W>::type;
@@ -70,8 +70,7 @@ __attribute__((noinline)) void product_tile(const TileArguments& g) {
   for (std::int32_t t = 0; t < g.taps; ++t) {
     const float* x[R];
     BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = g.x[r] + g.tap[t];
-#pragma GCC unroll 2
-    for (std::int32_t c = 0; c < depth; ++c) {
+    const auto add = [&](std::int32_t c) __attribute__((always_inline)) {
       V row[N];
       BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(w + n * W);
       w += kPanel;
@@ -79,6 +78,12 @@ __attribute__((noinline)) void product_tile(const TileArguments& g) {
         const float value = x[r][c];
         BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
       }
+    };
+    if constexpr (D > 0) {
+      BROOD_UNROLL for (std::int32_t c = 0; c < D; ++c) add(c);
+    } else {
+#pragma GCC unroll 2
+      for (std::int32_t c = 0; c < depth; ++c) add(c);
     }
   }
   BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) {
@@ -92,7 +97,8 @@ template <int C, int R>
 void product_rows(int rows, const TileArguments& g) {
   if constexpr (R > 1)
     if (rows < R) return product_rows<C, R - 1>(rows, g);
-  product_tile<C, R>(g);
+  if (g.depth == 3) return product_tile<C, R, 3>(g);
+  product_tile<C, R, 0>(g);
 }
 
 // Splits `total` into the fewest parts of at most `most`, as equal as possible.
@@ -178,7 +184,67 @@ void weight_rows(int rows, const WeightGradient& g, const float* x, const float*
   weight_tile<C, R>(g, x, dy, dw);
 }
 
+// The same for R inputs anywhere: rows of a kernel that are too short to fill a tile.
+template <int C, int R>
+__attribute__((noinline)) void scattered_tile(const WeightGradient& g, const float* const* x_first,
+                                              const float* dy, float* dw) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V sum[R][N] = {};
+  if (!g.overwrite)
+    BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+        *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  const float* x[R];
+  BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = x_first[r];
+  for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
+    std::int64_t at = i * g.x_row;
+    for (std::int32_t j = 0; j < g.pixel_columns; ++j, at += g.x_step) {
+      V row[N];
+      BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(dy + n * W);
+      dy += kPanel;
+      BROOD_UNROLL for (int r = 0; r < R; ++r) {
+        const float value = x[r][at];
+        BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      }
+    }
+  }
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) *
+      reinterpret_cast<Loose*>(dw + r * kPanel + n * W) = sum[r][n];
+}
+
+template <int C, int R>
+void scattered_rows(int rows, const WeightGradient& g, const float* const* x, const float* dy,
+                    float* dw) {
+  if constexpr (R > 1)
+    if (rows < R) return scattered_rows<C, R - 1>(rows, g, x, dy, dw);
+  scattered_tile<C, R>(g, x, dy, dw);
+}
+
+void scattered_weight_gradient(const WeightGradient& g) {
+  const std::int32_t count = panels(g.columns);
+  const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
+  const Parts parts(g.taps * g.depth, kRows16);
+  std::int32_t first = 0;
+  for (std::int32_t part = 0; part < parts.count; ++part) {
+    const std::int32_t rows = parts.of(part);
+    const float* x[kRows16];
+    for (std::int32_t r = 0; r < rows; ++r)
+      x[r] = g.x + g.tap[(first + r) / g.depth] + (first + r) % g.depth;
+    for (std::int32_t panel = 0; panel < count; ++panel) {
+      const float* dy = g.dy + panel * pixels * kPanel;
+      float* dw = g.dw + panel * g.panel_stride + std::int64_t{first} * kPanel;
+      if (g.columns - panel * kPanel > 8)
+        scattered_rows<16, kRows16>(rows, g, x, dy, dw);
+      else
+        scattered_rows<8, kRows16>(rows, g, x, dy, dw);
+    }
+    first += rows;
+  }
+}
+
 void weight_gradient(const WeightGradient& g) {
+  if (g.depth <= kRows16 / 2 && g.taps > 1) return scattered_weight_gradient(g);
   const std::int32_t count = panels(g.columns);
   const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
   const Parts parts(g.depth, kRows16);
