@@ -24,7 +24,8 @@ Offsets pixel_offsets(const View& view, int rows, int columns, int stride_height
 
 class Conv final : public Layer {
  public:
-  explicit Conv(const Binding& b) : b_(b), step_(*b.step), kernels_(*b.kernels) {
+  explicit Conv(const Binding& b)
+      : b_(b), step_(*b.step), kernels_(*b.kernels), mask_(b.step->relu && !b.dy_masked) {
     const Shape& in = b.x.shape;
     inputs_ = std::int64_t{step_.kernel_height} * step_.kernel_width * in.channels;
     // Without padded channels and dilation a kernel's row is one run of memory.
@@ -119,16 +120,17 @@ class Conv final : public Layer {
 
   void mask_and_sum(int n) {
     const Shape& out = b_.y.shape;
-    if (!step_.relu && !b_.bias) return;
+    if (!mask_) return;
     for (int y = 0; y < out.height; ++y)
-      kernels_.bias_gradient(step_.relu ? b_.y.at(n, y) : nullptr, b_.dy.at(n, y), out.width,
-                             b_.dy.pixel, b_.bias_gradient);
+      kernels_.bias_gradient(b_.y.at(n, y), b_.dy.at(n, y), out.width, b_.dy.pixel,
+                             b_.bias_gradient);
   }
 
   void gradient_by_weights(int n) {
     const Shape& out = b_.y.shape;
     const auto pixels = small(static_cast<std::int64_t>(dy_offsets_.size()));
-    kernels_.pack_panels(b_.dy.at(n), dy_offsets_.data(), pixels, out.channels, b_.scratch);
+    kernels_.pack_panels(b_.dy.at(n), dy_offsets_.data(), pixels, out.channels, b_.scratch,
+                         mask_ ? nullptr : b_.bias_gradient);
     // One panel at a time: its gradients stay in the first-level cache.
     for (int panel = 0; panel < panels(out.channels); ++panel)
       kernels_.weight_gradient({.x = b_.x.at(n),
@@ -142,7 +144,8 @@ class Conv final : public Layer {
                                 .dy = b_.scratch + std::int64_t{panel} * pixels * kPanel,
                                 .dw = b_.weight_gradient + panel * inputs_ * kPanel,
                                 .panel_stride = inputs_ * kPanel,
-                                .columns = std::min(out.channels - panel * kPanel, kPanel)});
+                                .columns = std::min(out.channels - panel * kPanel, kPanel),
+                                .overwrite = false});
   }
 
   void transpose_weights() {
@@ -175,6 +178,7 @@ class Conv final : public Layer {
   const Binding b_;
   const Step& step_;
   const Kernels& kernels_;
+  const bool mask_;          // of dy by y > 0
   std::int64_t inputs_ = 0;  // rows of the weight matrix
   std::int32_t depth_ = 0;
   Offsets taps_, x_offsets_, y_offsets_, dy_offsets_;

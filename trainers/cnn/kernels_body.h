@@ -36,7 +36,7 @@ constexpr int kRows16 = 2, kRows8 = 4;
 #elif BROOD_VECTOR == 8
 constexpr int kRows16 = 6, kRows8 = 8;
 #else
-constexpr int kRows16 = 12, kRows8 = 8;
+constexpr int kRows16 = 12, kRows8 = 12;
 #endif
 template <int C>
 constexpr int kWidth = BROOD_VECTOR < C ? BROOD_VECTOR : C;
@@ -51,8 +51,8 @@ struct TileArguments {
   bool accumulate, relu;
 };
 
-// R rows by C columns, accumulated in registers.
-template <int C, int R>
+// R rows by C columns, accumulated in registers. D: the depth where it is short, else 0.
+template <int C, int R, int D>
 __attribute__((noinline)) void product_tile(const TileArguments& g) {
   constexpr int W = kWidth<C>, N = C / W;
   using V = typename Vector<W>::type;
@@ -70,8 +70,7 @@ __attribute__((noinline)) void product_tile(const TileArguments& g) {
   for (std::int32_t t = 0; t < g.taps; ++t) {
     const float* x[R];
     BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = g.x[r] + g.tap[t];
-#pragma GCC unroll 2
-    for (std::int32_t c = 0; c < depth; ++c) {
+    const auto add = [&](std::int32_t c) __attribute__((always_inline)) {
       V row[N];
       BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(w + n * W);
       w += kPanel;
@@ -79,6 +78,12 @@ __attribute__((noinline)) void product_tile(const TileArguments& g) {
         const float value = x[r][c];
         BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
       }
+    };
+    if constexpr (D > 0) {
+      BROOD_UNROLL for (std::int32_t c = 0; c < D; ++c) add(c);
+    } else {
+#pragma GCC unroll 2
+      for (std::int32_t c = 0; c < depth; ++c) add(c);
     }
   }
   BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) {
@@ -92,7 +97,8 @@ template <int C, int R>
 void product_rows(int rows, const TileArguments& g) {
   if constexpr (R > 1)
     if (rows < R) return product_rows<C, R - 1>(rows, g);
-  product_tile<C, R>(g);
+  if (g.depth == 3) return product_tile<C, R, 3>(g);
+  product_tile<C, R, 0>(g);
 }
 
 // Splits `total` into the fewest parts of at most `most`, as equal as possible.
@@ -148,9 +154,10 @@ __attribute__((noinline)) void weight_tile(const WeightGradient& g, const float*
   constexpr int W = kWidth<C>, N = C / W;
   using V = typename Vector<W>::type;
   using Loose = typename Vector<W>::loose;
-  V sum[R][N];
-  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
-      *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  V sum[R][N] = {};
+  if (!g.overwrite)
+    BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+        *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
   const std::int64_t step = g.x_step;
   for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
     const float* x = x_first + i * g.x_row;
@@ -177,7 +184,67 @@ void weight_rows(int rows, const WeightGradient& g, const float* x, const float*
   weight_tile<C, R>(g, x, dy, dw);
 }
 
+// The same for R inputs anywhere: rows of a kernel that are too short to fill a tile.
+template <int C, int R>
+__attribute__((noinline)) void scattered_tile(const WeightGradient& g, const float* const* x_first,
+                                              const float* dy, float* dw) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V sum[R][N] = {};
+  if (!g.overwrite)
+    BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+        *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  const float* x[R];
+  BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = x_first[r];
+  for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
+    std::int64_t at = i * g.x_row;
+    for (std::int32_t j = 0; j < g.pixel_columns; ++j, at += g.x_step) {
+      V row[N];
+      BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(dy + n * W);
+      dy += kPanel;
+      BROOD_UNROLL for (int r = 0; r < R; ++r) {
+        const float value = x[r][at];
+        BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      }
+    }
+  }
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) *
+      reinterpret_cast<Loose*>(dw + r * kPanel + n * W) = sum[r][n];
+}
+
+template <int C, int R>
+void scattered_rows(int rows, const WeightGradient& g, const float* const* x, const float* dy,
+                    float* dw) {
+  if constexpr (R > 1)
+    if (rows < R) return scattered_rows<C, R - 1>(rows, g, x, dy, dw);
+  scattered_tile<C, R>(g, x, dy, dw);
+}
+
+void scattered_weight_gradient(const WeightGradient& g) {
+  const std::int32_t count = panels(g.columns);
+  const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
+  const Parts parts(g.taps * g.depth, kRows16);
+  std::int32_t first = 0;
+  for (std::int32_t part = 0; part < parts.count; ++part) {
+    const std::int32_t rows = parts.of(part);
+    const float* x[kRows16];
+    for (std::int32_t r = 0; r < rows; ++r)
+      x[r] = g.x + g.tap[(first + r) / g.depth] + (first + r) % g.depth;
+    for (std::int32_t panel = 0; panel < count; ++panel) {
+      const float* dy = g.dy + panel * pixels * kPanel;
+      float* dw = g.dw + panel * g.panel_stride + std::int64_t{first} * kPanel;
+      if (g.columns - panel * kPanel > 8)
+        scattered_rows<16, kRows16>(rows, g, x, dy, dw);
+      else
+        scattered_rows<8, kRows16>(rows, g, x, dy, dw);
+    }
+    first += rows;
+  }
+}
+
 void weight_gradient(const WeightGradient& g) {
+  if (g.depth <= kRows16 / 2 && g.taps > 1) return scattered_weight_gradient(g);
   const std::int32_t count = panels(g.columns);
   const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
   const Parts parts(g.depth, kRows16);
@@ -200,30 +267,68 @@ void weight_gradient(const WeightGradient& g) {
   }
 }
 
-void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
-                 std::int32_t channels, float* out) {
-  const std::int32_t stored = padded(channels);
-  for (std::int32_t first = 0; first < stored; first += kPanel) {
-    const std::int32_t lanes = stored - first < kPanel ? stored - first : kPanel;
-    for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
-      const float* from = dy + offset[r] + first;
-      if (lanes == kPanel) {
-        for (int lane = 0; lane < kPanel; ++lane) out[lane] = from[lane];
-      } else {
-        for (int lane = 0; lane < kLanes; ++lane) out[lane] = from[lane];
-        for (int lane = kLanes; lane < kPanel; ++lane) out[lane] = 0.0F;
-      }
+template <int C>
+void pack_panel(const float* dy, const std::int32_t* offset, std::int32_t rows, float* out,
+                float* sum) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V total[N] = {};
+  for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
+    BROOD_UNROLL for (int n = 0; n < N; ++n) {
+      const V value = *reinterpret_cast<const Loose*>(dy + offset[r] + n * W);
+      total[n] += value;
+      *reinterpret_cast<Loose*>(out + n * W) = value;
     }
+    if constexpr (C < kPanel)
+      for (int lane = C; lane < kPanel; ++lane) out[lane] = 0.0F;
   }
+  if (sum)
+    BROOD_UNROLL for (int n = 0; n < N; ++n) * reinterpret_cast<Loose*>(sum + n * W) += total[n];
+}
+
+void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
+                 std::int32_t channels, float* out, float* sum) {
+  const std::int32_t stored = padded(channels);
+  for (std::int32_t first = 0; first < stored; first += kPanel, out += rows * kPanel) {
+    float* panel_sum = sum ? sum + first : nullptr;
+    if (stored - first >= kPanel)
+      pack_panel<kPanel>(dy + first, offset, rows, out, panel_sum);
+    else
+      pack_panel<kLanes>(dy + first, offset, rows, out, panel_sum);
+  }
+}
+
+// Four by four weights, kPanel floats from row to row on both sides.
+inline void transpose_block(const float* w, float* out) {
+  using V = Vector<4>::type;
+  using Loose = Vector<4>::loose;
+  typedef std::int32_t Lanes __attribute__((vector_size(16)));
+  V row[4];
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) row[i] = *reinterpret_cast<const Loose*>(w + i * kPanel);
+  const V a = __builtin_shuffle(row[0], row[1], Lanes{0, 4, 1, 5});
+  const V b = __builtin_shuffle(row[0], row[1], Lanes{2, 6, 3, 7});
+  const V c = __builtin_shuffle(row[2], row[3], Lanes{0, 4, 1, 5});
+  const V d = __builtin_shuffle(row[2], row[3], Lanes{2, 6, 3, 7});
+  const V column[4] = {
+      __builtin_shuffle(a, c, Lanes{0, 1, 4, 5}), __builtin_shuffle(a, c, Lanes{2, 3, 6, 7}),
+      __builtin_shuffle(b, d, Lanes{0, 1, 4, 5}), __builtin_shuffle(b, d, Lanes{2, 3, 6, 7})};
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) * reinterpret_cast<Loose*>(out + i * kPanel) = column[i];
 }
 
 void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t columns,
                      std::int32_t depth, std::int32_t first, const std::int32_t* tap_order,
                      std::int32_t taps, float* out) {
   const std::int32_t lanes = depth - first < kPanel ? depth - first : kPanel;
+  const std::int32_t blocks = lanes == kPanel ? columns / 4 * 4 : 0;
   for (std::int32_t t = 0; t < taps; ++t) {
     const float* from = w + (static_cast<std::int64_t>(tap_order[t]) * depth + first) * kPanel;
-    for (std::int32_t o = 0; o < columns; ++o, out += kPanel) {
+    for (std::int32_t o = 0; o < blocks; o += 4, out += 4 * kPanel) {
+      const float* block = from + (o / kPanel) * panel_stride + o % kPanel;
+      for (std::int32_t lane = 0; lane < kPanel; lane += 4)
+        transpose_block(block + lane * kPanel, out + lane);
+    }
+    for (std::int32_t o = blocks; o < columns; ++o, out += kPanel) {
       const float* column = from + (o / kPanel) * panel_stride + o % kPanel;
       for (std::int32_t lane = 0; lane < lanes; ++lane) out[lane] = column[lane * kPanel];
       for (std::int32_t lane = lanes; lane < kPanel; ++lane) out[lane] = 0.0F;
@@ -231,19 +336,25 @@ void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t col
   }
 }
 
+#include "trainers/cnn/kernels_winograd.h"
+
 void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, std::int32_t channels,
                    float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, dy += channels) {
-    if (y) {
-      for (std::int32_t c = 0; c < channels; ++c) {
-        const float value = y[c] > 0.0F ? dy[c] : 0.0F;
-        dy[c] = value;
-        sum[c] += value;
+  constexpr int W = kWidth<kLanes>;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  for (std::int32_t c = 0; c < channels; c += W) {
+    V total = *reinterpret_cast<const Loose*>(sum + c);
+    for (std::int64_t at = c; at < std::int64_t{pixels} * channels; at += channels) {
+      V value = *reinterpret_cast<const Loose*>(dy + at);
+      if (y) {
+        const V output = *reinterpret_cast<const Loose*>(y + at);
+        value = output > 0.0F ? value : V{};
+        *reinterpret_cast<Loose*>(dy + at) = value;
       }
-      y += channels;
-    } else {
-      for (std::int32_t c = 0; c < channels; ++c) sum[c] += dy[c];
+      total += value;
     }
+    *reinterpret_cast<Loose*>(sum + c) = total;
   }
 }
 
@@ -272,14 +383,85 @@ void max_pool(const float* x, const PoolWindow& g, float* __restrict y,
   }
 }
 
-void max_pool_gradient(const float* __restrict dy, const std::uint8_t* __restrict place,
-                       const PoolWindow& g, float* __restrict dx) {
+void max_pool_gradient(const float* __restrict dy, const float* __restrict y,
+                       const std::uint8_t* __restrict place, const PoolWindow& g,
+                       float* __restrict dx) {
   for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
     for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
       float* to = dx + i * g.x_row + j * g.x_step;
       const auto k = static_cast<std::uint8_t>(i * g.size + j);
-      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += place[c] == k ? dy[c] : 0.0F;
+      for (std::int32_t c = 0; c < g.channels; ++c)
+        to[c] += place[c] == k && (!y || y[c] > 0.0F) ? dy[c] : 0.0F;
     }
+  }
+}
+
+template <int W>
+struct Bytes {
+  typedef std::uint8_t type __attribute__((vector_size(W)));
+  typedef std::uint8_t loose __attribute__((vector_size(W), aligned(1)));
+  typedef std::int32_t wide __attribute__((vector_size(4 * W)));
+};
+
+template <int W>
+inline void pool_2x2(const float* x, std::int64_t row, std::int32_t channels, float* y,
+                     std::uint8_t* place) {
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  using Wide = typename Bytes<W>::wide;
+  const float* places[4] = {x, x + channels, x + row, x + row + channels};
+  V most = *reinterpret_cast<const Loose*>(x);
+  Wide where = {};
+  BROOD_UNROLL for (int k = 1; k < 4; ++k) {
+    const V value = *reinterpret_cast<const Loose*>(places[k]);
+    // A NaN wins and stays: a diverged network must not look healthy.
+    const Wide better = ~(value <= most) & (most == most);
+    most = better ? value : most;
+    where = better ? Wide{} + k : where;
+  }
+  *reinterpret_cast<Loose*>(y) = most;
+  *reinterpret_cast<typename Bytes<W>::loose*>(place) =
+      __builtin_convertvector(where, typename Bytes<W>::type);
+}
+
+template <int W>
+inline void pool_2x2_gradient(const float* dy, const float* y, const std::uint8_t* place,
+                              std::int64_t row, std::int32_t channels, float* dx) {
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  using Wide = typename Bytes<W>::wide;
+  V slope = *reinterpret_cast<const Loose*>(dy);
+  if (y) slope = *reinterpret_cast<const Loose*>(y) > 0.0F ? slope : V{};
+  const typename Bytes<W>::type bytes = *reinterpret_cast<const typename Bytes<W>::loose*>(place);
+  const Wide where = __builtin_convertvector(bytes, Wide);
+  float* places[4] = {dx, dx + channels, dx + row, dx + row + channels};
+  BROOD_UNROLL for (int k = 0; k < 4; ++k) * reinterpret_cast<Loose*>(places[k]) =
+      where == Wide{} + k ? slope : V{};
+}
+
+void max_pool_2x2(const float* x, std::int64_t x_row, std::int32_t pixels, std::int32_t channels,
+                  float* y, std::uint8_t* place) {
+  constexpr int W = BROOD_VECTOR;
+  for (std::int32_t p = 0; p < pixels; ++p, x += 2 * channels, y += channels, place += channels) {
+    std::int32_t c = 0;
+    for (; c + W <= channels; c += W) pool_2x2<W>(x + c, x_row, channels, y + c, place + c);
+    if constexpr (W > kLanes)
+      if (c < channels) pool_2x2<kLanes>(x + c, x_row, channels, y + c, place + c);
+  }
+}
+
+void max_pool_2x2_gradient(const float* dy, const float* y, const std::uint8_t* place,
+                           std::int64_t dx_row, std::int32_t pixels, std::int32_t channels,
+                           float* dx) {
+  constexpr int W = BROOD_VECTOR;
+  for (std::int32_t p = 0; p < pixels; ++p, dx += 2 * channels, dy += channels, place += channels) {
+    std::int32_t c = 0;
+    for (; c + W <= channels; c += W)
+      pool_2x2_gradient<W>(dy + c, y ? y + c : nullptr, place + c, dx_row, channels, dx + c);
+    if constexpr (W > kLanes)
+      if (c < channels)
+        pool_2x2_gradient<kLanes>(dy + c, y ? y + c : nullptr, place + c, dx_row, channels, dx + c);
+    if (y) y += channels;
   }
 }
 
@@ -307,21 +489,49 @@ void average_pool_gradient(const float* __restrict dy, const PoolWindow& g, floa
   }
 }
 
-void add_channels(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
-                  float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels)
-    for (std::int32_t c = 0; c < channels; ++c) sum[c] += x[c];
+// Calls visit(channel, array elements per vector) for runs of channels as wide as vectors go.
+template <class Visit>
+inline void each_vector(std::int32_t channels, Visit visit) {
+  constexpr int W = BROOD_VECTOR;
+  std::int32_t c = 0;
+  for (; c + W <= channels; c += W) visit(c, Vector<W>{});
+  if constexpr (W > kLanes)
+    if (c < channels) visit(c, Vector<kLanes>{});
 }
 
-void add_squares(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
-                 const float* __restrict mean, float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels)
-    for (std::int32_t c = 0; c < channels; ++c) {
-      const float distance = x[c] - mean[c];
-      sum[c] += distance * distance;
+template <class T>
+inline typename T::type load(T, const float* from) {
+  return *reinterpret_cast<const typename T::loose*>(from);
+}
+template <class T>
+inline void store(T, float* to, typename T::type value) {
+  *reinterpret_cast<typename T::loose*>(to) = value;
+}
+
+void add_channels(const float* x, std::int32_t pixels, std::int32_t channels, float* sum) {
+  const std::int64_t end = std::int64_t{pixels} * channels;
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    auto total = load(kind, sum + c);
+    for (std::int64_t at = c; at < end; at += channels) total += load(kind, x + at);
+    store(kind, sum + c, total);
+  });
+}
+
+void add_squares(const float* x, std::int32_t pixels, std::int32_t channels, const float* mean,
+                 float* sum) {
+  const std::int64_t end = std::int64_t{pixels} * channels;
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    const auto middle = load(kind, mean + c);
+    auto total = load(kind, sum + c);
+    for (std::int64_t at = c; at < end; at += channels) {
+      const auto distance = load(kind, x + at) - middle;
+      total += distance * distance;
     }
+    store(kind, sum + c, total);
+  });
 }
 
+// Whole pixels in turn where something is written: memory is the limit.
 void scale_shift(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
                  const float* __restrict scale, const float* __restrict shift, bool relu,
                  float* __restrict y) {
@@ -332,28 +542,47 @@ void scale_shift(const float* __restrict x, std::int32_t pixels, std::int32_t ch
     }
 }
 
-void norm_sums(const float* __restrict x, const float* __restrict y, float* __restrict dy,
-               std::int32_t pixels, std::int32_t channels, const float* __restrict mean,
-               const float* __restrict inverse, float* __restrict sum, float* __restrict product) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels) {
-    if (y) {
-      for (std::int32_t c = 0; c < channels; ++c) dy[c] = y[c] > 0.0F ? dy[c] : 0.0F;
-      y += channels;
+void norm_sums(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
+               const float* mean, const float* inverse, const float* scale, const float* shift,
+               float* sum, float* product) {
+  const std::int64_t end = std::int64_t{pixels} * channels;
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    const auto middle = load(kind, mean + c), narrow = load(kind, inverse + c);
+    const auto factor = load(kind, scale + c);
+    const auto added = shift ? load(kind, shift + c) : decltype(factor){};
+    auto total = load(kind, sum + c), correlated = load(kind, product + c);
+    for (std::int64_t at = c; at < end; at += channels) {
+      const auto value = load(kind, x + at);
+      auto slope = load(kind, dy + at);
+      if (shift) slope = value * factor + added > 0.0F ? slope : decltype(slope){};
+      total += slope;
+      correlated += slope * ((value - middle) * narrow);
     }
-    for (std::int32_t c = 0; c < channels; ++c) {
-      sum[c] += dy[c];
-      product[c] += dy[c] * ((x[c] - mean[c]) * inverse[c]);
-    }
-  }
+    store(kind, sum + c, total);
+    store(kind, product + c, correlated);
+  });
 }
 
-void norm_gradient(const float* __restrict x, const float* __restrict dy, std::int32_t pixels,
-                   std::int32_t channels, const float* __restrict mean,
-                   const float* __restrict inverse, const float* __restrict scale,
-                   const float* __restrict a, const float* __restrict b, float* __restrict dx) {
+template <bool masked>
+void norm_slope(const float* __restrict x, const float* __restrict dy, std::int32_t pixels,
+                std::int32_t channels, const float* __restrict mean,
+                const float* __restrict inverse, const float* __restrict scale,
+                const float* __restrict shift, const float* __restrict a, const float* __restrict b,
+                float* __restrict dx) {
   for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels, dx += channels)
-    for (std::int32_t c = 0; c < channels; ++c)
-      dx[c] = scale[c] * (dy[c] - a[c] - (x[c] - mean[c]) * inverse[c] * b[c]);
+    for (std::int32_t c = 0; c < channels; ++c) {
+      const float slope = !masked || x[c] * scale[c] + shift[c] > 0.0F ? dy[c] : 0.0F;
+      dx[c] = scale[c] * (slope - a[c] - (x[c] - mean[c]) * inverse[c] * b[c]);
+    }
+}
+
+void norm_gradient(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
+                   const float* mean, const float* inverse, const float* scale, const float* shift,
+                   const float* a, const float* b, float* dx) {
+  if (shift)
+    norm_slope<true>(x, dy, pixels, channels, mean, inverse, scale, shift, a, b, dx);
+  else
+    norm_slope<false>(x, dy, pixels, channels, mean, inverse, scale, mean, a, b, dx);
 }
 
 void relu(const float* __restrict x, std::int64_t count, float* __restrict y) {
@@ -449,8 +678,17 @@ const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
                           pack_panels,
                           transpose_panel,
                           bias_gradient,
+                          winograd_input,
+                          winograd_output,
+                          winograd_output_gradient,
+                          winograd_weights,
+                          winograd_weights_gradient,
+                          winograd_multiply,
+                          winograd_multiply_gradient,
                           max_pool,
                           max_pool_gradient,
+                          max_pool_2x2,
+                          max_pool_2x2_gradient,
                           average_pool,
                           average_pool_gradient,
                           add_channels,

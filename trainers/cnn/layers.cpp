@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/error.h"
+#include "trainers/cnn/winograd.h"
 
 namespace brood::cnn {
 
@@ -91,7 +92,9 @@ std::unique_ptr<Layer> make_activation(const Binding& binding) {
 std::unique_ptr<Layer> make_layer(const Binding& binding) {
   switch (binding.step->op) {
     case Step::Op::conv:
-      return make_conv(binding);
+      return uses_winograd(*binding.step, binding.x.shape, binding.y.shape)
+                 ? make_winograd_conv(binding)
+                 : make_conv(binding);
     case Step::Op::dense:
       return make_dense(binding);
     case Step::Op::max_pool:

@@ -17,12 +17,16 @@ struct Layout {
   Shape shape;
   int pixel = 0;
   std::int64_t row = 0, image = 0, offset = 0;
+  std::int64_t before = 0;  // from the start of an image, its halo included, to its first pixel
 };
 
 struct TensorMemory {
   Layout value;
   Layout gradient;              // only where needs_gradient
   bool needs_gradient = false;  // some parameter lies before it
+  // The step whose backward pass writes the gradient first. Gradients that are never needed at the
+  // same time share memory: a halo must be cleared then.
+  int gradient_birth = -1;
 };
 
 // A parameter inside the block of all parameters. A weight is stored in panels of 16 columns,

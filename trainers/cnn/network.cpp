@@ -100,6 +100,7 @@ void Network::bind() {
                      : block(base + memory_.parameters[static_cast<std::size_t>(index)].offset);
   };
   find_later_readers();
+  overwritten_.resize(plan_.parameters.size());
   for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
     const Step& step = plan_.steps[i];
     const TensorMemory& out = tensor(step.output);
@@ -123,6 +124,7 @@ void Network::bind() {
     b.dy = gradient(out);
     b.weight = place(step.weight, memory_.parameter_offset);
     b.bias = place(step.bias, memory_.parameter_offset);
+    if (step.op == Step::Op::dense) overwritten_[static_cast<std::size_t>(step.weight)] = true;
     b.weight_gradient = place(step.weight, memory_.gradient_offset);
     b.bias_gradient = place(step.bias, memory_.gradient_offset);
     if (step.state >= 0) {
@@ -133,6 +135,19 @@ void Network::bind() {
     b.saved = block(memory_.steps[i].saved);
     b.scratch = block(memory_.scratch_offset);
     b.bytes = bytes_.get() + memory_.steps[i].bytes;
+    const auto masks = [this](std::size_t pool) {
+      const int input = plan_.steps[pool].inputs.front();
+      int readers = 0;
+      for (const Step& other : plan_.steps)
+        readers += static_cast<int>(std::count(other.inputs.begin(), other.inputs.end(), input));
+      const auto made = std::find_if(plan_.steps.begin(), plan_.steps.end(),
+                                     [&](const Step& other) { return other.output == input; });
+      return plan_.steps[pool].op == Step::Op::max_pool && readers == 1 &&
+             made != plan_.steps.end() && made->relu;
+    };
+    b.mask_input = masks(i);
+    for (std::size_t next = 0; next < plan_.steps.size(); ++next)
+      b.dy_masked |= plan_.steps[next].inputs.front() == step.output && masks(next);
     layers_.push_back(make_layer(b));
   }
   image_ = view(memory_.tensors.front().value, floats_.get());
@@ -160,6 +175,7 @@ void Network::find_later_readers() {
 
 void Network::backward(const Pass& pass) {
   for (std::size_t i = layers_.size(); i-- > 0;) {
+    clear_halos(static_cast<int>(i), pass.batch);
     layers_[i]->backward(pass);
     const auto& [input, spare, sum] = spares_[i];
     if (input < 0) continue;
@@ -226,9 +242,30 @@ BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t 
   const Pass pass{static_cast<int>(labels.size()), true, dropout_key, batch_index};
   forward(pass);
   const BatchResult result = loss(labels, true, mixing);
-  std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
+  for (std::size_t i = 0; i < memory_.parameters.size(); ++i)
+    if (!overwritten_[i])
+      std::fill_n(block(memory_.gradient_offset + memory_.parameters[i].offset),
+                  memory_.parameters[i].size, 0.0F);
   backward(pass);
   return result;
+}
+
+// Of the gradients that the backward pass of a step writes first: others lay in their place.
+void Network::clear_halos(int step, int batch) {
+  for (const TensorMemory& tensor : memory_.tensors) {
+    const Layout& g = tensor.gradient;
+    const std::int64_t run = std::int64_t{g.shape.width} * g.pixel;
+    if (!tensor.needs_gradient || tensor.gradient_birth != step || (g.before == 0 && g.row == run))
+      continue;
+    for (int n = 0; n < batch; ++n) {
+      float* image = block(g.offset) + n * g.image;
+      std::fill_n(image - g.before, g.before, 0.0F);
+      for (int y = 0; y + 1 < g.shape.height; ++y)
+        std::fill_n(image + y * g.row + run, g.row - run, 0.0F);
+      const std::int64_t end = (g.shape.height - 1) * g.row + run;
+      std::fill_n(image + end, g.image - g.before - end, 0.0F);
+    }
+  }
 }
 
 BatchResult Network::evaluate(std::span<const std::uint16_t> labels) {

@@ -110,6 +110,7 @@ class Network {
   void aim(std::size_t sample, std::size_t label, bool train, const Mixing* mixing);
   BatchResult loss(std::span<const std::uint16_t> labels, bool train, const Mixing* mixing);
   void forward(const Pass& pass);
+  void clear_halos(int step, int batch);
 
   Plan plan_;
   OptimizerSpec optimizer_;
@@ -119,7 +120,8 @@ class Network {
   std::unique_ptr<float[], Free> floats_;
   std::unique_ptr<std::uint8_t[], Free> bytes_;
   std::vector<std::unique_ptr<Layer>> layers_;
-  std::vector<Spare> spares_;  // of each layer
+  std::vector<Spare> spares_;      // of each layer
+  std::vector<bool> overwritten_;  // parameters whose gradient is written, not added to
   View image_, logits_, logits_gradient_;
   float scale_[256];  // of a pixel's value
   const double label_smoothing_;

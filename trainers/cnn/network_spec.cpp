@@ -274,6 +274,7 @@ NetworkSpec parse_network(const std::string& resolved_trainer_json,
     reader.problem("limit_test", "has no effect without \"evaluate_test\": true; remove it");
   if (reader.word("initialization", "he", {"he", "pytorch"}) == "pytorch")
     spec.initialization = Initialization::pytorch;
+  spec.direct_kernels = reader.word("kernels", "auto", {"auto", "direct"}) == "direct";
   if (const Json* found =
           reader.require("optimizer", "{\"name\": \"adam\", \"learning_rate\": 0.001}"))
     spec.optimizer = read_optimizer(*found, "/optimizer", problems);

@@ -17,6 +17,7 @@
 //   activation relu after the sum of a residual (He and others, "Deep residual learning", CVPR
 //   2016) squeeze_excite: ratio 16 (Hu, Shen, Sun, "Squeeze-and-excitation networks", CVPR 2018)
 //   initialization he
+//   kernels auto; direct: no Winograd, whose sums are off by a few units more of the last place
 #pragma once
 
 #include <cstdint>
@@ -124,6 +125,7 @@ struct NetworkSpec {
   double label_smoothing = 0.0;                      // share of a target spread over all classes
   std::vector<AugmentSpec> augment;
   Initialization initialization = Initialization::he;
+  bool direct_kernels = false;  // no Winograd: slower, closer to exact arithmetic
   OptimizerSpec optimizer;
   ScheduleSpec schedule;
   std::vector<LayerSpec> layers;  // without the last dense layer, which follows the classes

@@ -23,7 +23,7 @@ std::string text(const Shape& shape) {
 
 class Builder {
  public:
-  Builder(Plan& plan, bool he) : plan_(plan), he_(he) {}
+  Builder(Plan& plan, bool he, bool direct) : plan_(plan), he_(he), direct_(direct) {}
 
   // Stops at the first layer that cannot be.
   void list(const std::vector<LayerSpec>& layers, const std::string& prefix) {
@@ -130,6 +130,7 @@ class Builder {
     const Shape in = shape();
     Step* step = windowed(layer, Step::Op::conv, layer.columns);
     if (!step) return;
+    step->direct = direct_;
     step->relu = relu(layer) && !layer.batch_norm;
     step->weight = parameter("conv.weight", {layer.height, layer.width, in.channels, layer.columns},
                              Parameter::Start::he);
@@ -298,7 +299,7 @@ class Builder {
   }
 
   Plan& plan_;
-  const bool he_;
+  const bool he_, direct_;
   std::string prefix_;
   int current_ = 0;  // tensor
   std::uint32_t streams_ = 0;
@@ -352,7 +353,7 @@ Plan make_plan(const NetworkSpec& spec, const DataShape& data) {
   plan.tensors.push_back({data.height, data.width, data.channels});
   check_augment(spec, plan);
   if (!plan.infeasible.empty()) return plan;
-  Builder builder(plan, spec.initialization == Initialization::he);
+  Builder builder(plan, spec.initialization == Initialization::he, spec.direct_kernels);
   builder.list(spec.layers, "layers.");
   if (!plan.infeasible.empty()) return plan;
   builder.classifier(data.classes);

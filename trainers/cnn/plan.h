@@ -67,6 +67,7 @@ struct Step {
   int kernel_height = 1, kernel_width = 1, stride_height = 1, stride_width = 1;
   int dilation_height = 1, dilation_width = 1;  // pixels from one place of a kernel to the next
   int pad_top = 0, pad_left = 0;
+  bool direct = false;                       // of a conv: never by Winograd
   bool relu = false;                         // applied to the result
   Activation activation = Activation::none;  // of an activation step
   double slope = 0.0;                        // of leaky_relu
