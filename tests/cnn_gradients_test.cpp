@@ -169,7 +169,8 @@ Case winograd_case(std::uint64_t seed) {
   c.spec.batch_size = c.batch + between(0, 1);
   c.data = {between(11, 17), between(11, 17), rng.chance(0.3) ? 16 : between(1, 4), 5, 100, 0, 0};
   for (int i = between(2, 3); i > 0; --i) {
-    LayerSpec conv = layer(LayerKind::conv, between(16, 70), rng.chance(0.5) ? 3 : 5, 1);
+    LayerSpec conv =
+        layer(LayerKind::conv, between(rng.chance(0.3) ? 6 : 16, 70), rng.chance(0.5) ? 3 : 5, 1);
     conv.same = i > 1 || rng.chance(0.6);
     if (rng.chance(0.5)) conv.activation = Activation::relu;
     // After no padding a constant before a batch norm has no effect, nor a gradient to compare.

@@ -3,7 +3,7 @@
 
     compare.py --driver BUILD/bench/peers_driver [--python PYTHON_WITH_TORCH] [--core 1]
                [--rounds 5] [--seconds 1] [--nets w1,w2,w3] [--batches 64,128]
-               [--optimizers sgd,adam] [--modes default,channels_last,compile] [--sets avx512,...]
+               [--optimizers sgd,adam] [--modes default,channels_last,compile,compile_channels_last] [--sets avx512,...]
 
 All contestants of a case are started on the same core and asked in turn, round after round; a
 figure is CPU time, a ratio is taken within a round, and the median over the rounds is printed. So
@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--nets", default="w1,w2,w3")
     parser.add_argument("--batches", default="64,128")
     parser.add_argument("--optimizers", default="sgd,adam")
-    parser.add_argument("--modes", default="default,channels_last,compile")
+    parser.add_argument("--modes", default="default,channels_last,compile,compile_channels_last")
     parser.add_argument("--sets", default="best", help="kernel sets of brood, or direct")
     options = parser.parse_args()
     for net in options.nets.split(","):

@@ -1,6 +1,6 @@
 """PyTorch's side of the comparison (see compare.py): one network, trained on request.
 
-    torch_peer.py w1|w2|w3 batch sgd|adam default|channels_last|compile
+    torch_peer.py w1|w2|w3 batch sgd|adam default|channels_last|compile|compile_channels_last
 
 Speaks as peers_driver does: a number of seconds per line in, "median best peak" per line out
 (milliseconds of CPU time of a step, peak memory in MiB). The first line it prints is its version.
@@ -72,15 +72,14 @@ def main():
     net = {"w1": W1, "w2": W2, "w3": W3}[name]().train()
     x = torch.randn(batch, *net.shape)
     y = torch.arange(batch) % 10
-    shape_of = net
-    if mode == "channels_last":
+    if mode.endswith("channels_last"):
         net = net.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
     if optimizer == "sgd":
         update = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
     else:
         update = torch.optim.Adam(net.parameters(), lr=1e-4)
-    if mode == "compile":
+    if mode.startswith("compile"):
         net = torch.compile(net)
 
     def step():

@@ -5,6 +5,7 @@
 // CVPR 2016). Points of the transforms: 0, 1, -1, 2, -2, infinity for K = 3, and 1/2, -1/2 as well
 // for K = 5. Rows of B^T, A^T and G follow from the points (Cook, Toom); G carries the scales, so
 // that B and A hold small numbers.
+#pragma once
 
 template <int K>
 constexpr int kSide = K + 3;  // points of a side

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kTile = 4;
 // Below these the transforms cost more than the products save (bench/train_step.cpp).
-constexpr int kChannelsMin = 16;
+constexpr int kChannelsMin = 6;
 constexpr double kSavingMin = 1.8;
 // Floats of transformed inputs of a group: they stay in the second-level cache.
 constexpr std::int64_t kGroupFloats = 48 * 1024;
