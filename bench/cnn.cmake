@@ -1,3 +1,5 @@
 brood_bench(train_step LIBS brood_cnn)
 add_executable(reference_points reference_points.cpp)
 target_link_libraries(reference_points PRIVATE brood_options brood_cnn)
+add_executable(peers_driver peers/driver.cpp)
+target_link_libraries(peers_driver PRIVATE brood_options brood_cnn)

@@ -1,5 +1,8 @@
+brood_test(cnn_augment_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_data_test LIBS brood_cnn ZLIB::ZLIB LABELS cnn)
 brood_test(cnn_gradients_test LIBS brood_cnn LABELS cnn SOURCES cnn_reference.cpp)
+brood_test(cnn_options_test LIBS brood_cnn LABELS cnn)
+brood_test(cnn_page_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_spec_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_training_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_product_test LIBS brood_cnn Eigen3::Eigen LABELS cnn)

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <utility>
 
+#include "engine/error.h"
 #include "engine/rng.h"
 
 namespace brood::cnn {
@@ -21,8 +22,8 @@ void slide(const Step& step, int batch, const Shape& in, const Shape& out,
       for (int x = 0; x < out.width; ++x)
         for (int i = 0; i < step.kernel_height; ++i)
           for (int j = 0; j < step.kernel_width; ++j) {
-            const int row = y * step.stride_height + i - step.pad_top;
-            const int column = x * step.stride_width + j - step.pad_left;
+            const int row = y * step.stride_height + i * step.dilation_height - step.pad_top;
+            const int column = x * step.stride_width + j * step.dilation_width - step.pad_left;
             if (row >= 0 && row < in.height && column >= 0 && column < in.width)
               visit(n, y, x, i, j, row, column);
           }
@@ -62,6 +63,29 @@ bool survives(std::uint64_t key, std::uint64_t batch_index, std::uint32_t stream
   for (std::uint64_t i = 0; i <= e / 2; ++i) word = rng.bits();
   const auto drawn = static_cast<std::uint32_t>(e % 2 ? word >> 32 : word);
   return drawn >= static_cast<std::uint32_t>(std::floor(rate * 0x1.0p32));
+}
+
+// An activation and its slope.
+std::pair<double, double> activated(const Step& step, double x) {
+  constexpr double kGelu = 0.7978845608028654;  // sqrt(2 / pi)
+  const double s = 1 / (1 + std::exp(-x));
+  const double t = std::tanh(kGelu * (x + 0.044715 * x * x * x));
+  switch (step.activation) {
+    case Activation::relu:
+      return {std::max(0.0, x), x > 0 ? 1.0 : 0.0};
+    case Activation::leaky_relu:
+      return {x > 0 ? x : step.slope * x, x > 0 ? 1.0 : step.slope};
+    case Activation::gelu:
+      return {x / 2 * (1 + t),
+              (1 + t) / 2 + x / 2 * (1 - t * t) * kGelu * (1 + 3 * 0.044715 * x * x)};
+    case Activation::silu:
+      return {x * s, s + x * s * (1 - s)};
+    case Activation::tanh:
+      return {std::tanh(x), 1 - std::tanh(x) * std::tanh(x)};
+    case Activation::none:
+      break;
+  }
+  return {x, 1.0};
 }
 
 }  // namespace
@@ -166,11 +190,10 @@ double Reference::forward(const std::vector<double>& images, const std::vector<i
         }
         break;
       }
-      case Step::Op::relu:
-        for (std::size_t i = 0; i < x.size(); ++i) y[i] = std::max(0.0, x[i]);
-        break;
+      default:
+        forward_more(step);
     }
-    const bool biased = (step.op == Step::Op::conv || step.op == Step::Op::dense) && step.bias >= 0;
+    const bool biased = step.op != Step::Op::batch_norm && step.bias >= 0;
     for (std::size_t i = 0; i < y.size(); ++i) {
       if (biased) y[i] += parameters[z(step.bias)][i % z(out.channels)];
       if (step.relu) y[i] = std::max(0.0, y[i]);
@@ -214,8 +237,7 @@ void Reference::backward() {
     std::vector<double>& dy = slopes[z(step.output)];
     if (step.relu)
       for (std::size_t i = 0; i < y.size(); ++i) dy[i] = y[i] > 0 ? dy[i] : 0.0;
-    const bool product = step.op == Step::Op::conv || step.op == Step::Op::dense;
-    if (product && step.bias >= 0)
+    if (step.op != Step::Op::batch_norm && step.bias >= 0)
       for (std::size_t i = 0; i < dy.size(); ++i)
         gradients[z(step.bias)][i % z(out.channels)] += dy[i];
     switch (step.op) {
@@ -275,19 +297,114 @@ void Reference::backward() {
         }
         for (std::size_t i = 0; i < x.size(); ++i) {
           const std::size_t c = i % channels;
-          dx[i] = parameters[z(step.weight)][c] * saved.inverse[c] *
-                  (dy[i] - shift[c] / count - normal(i) * scale[c] / count);
+          dx[i] += parameters[z(step.weight)][c] * saved.inverse[c] *
+                   (dy[i] - shift[c] / count - normal(i) * scale[c] / count);
         }
         break;
       }
       case Step::Op::dropout:
         for (std::size_t i = 0; i < x.size(); ++i)
-          dx[i] = saved_[s].keep[i] ? dy[i] / (1 - step.rate) : 0.0;
+          dx[i] += saved_[s].keep[i] ? dy[i] / (1 - step.rate) : 0.0;
         break;
-      case Step::Op::relu:
-        for (std::size_t i = 0; i < x.size(); ++i) dx[i] = y[i] > 0 ? dy[i] : 0.0;
-        break;
+      default:
+        backward_more(step);
     }
+  }
+}
+
+void Reference::forward_more(const Step& step) {
+  const Shape& in = plan.tensors[z(step.inputs.front())];
+  const Shape& out = plan.tensors[z(step.output)];
+  const std::vector<double>& x = values[z(step.inputs.front())];
+  const std::vector<double>& second = values[z(step.inputs.back())];
+  std::vector<double>& y = values[z(step.output)];
+  const int batch = static_cast<int>(labels.size());
+  switch (step.op) {
+    case Step::Op::activation:
+      for (std::size_t i = 0; i < x.size(); ++i) y[i] = activated(step, x[i]).first;
+      break;
+    case Step::Op::depthwise_conv:
+      slide(step, batch, in, out, [&](int n, int oy, int ox, int i, int j, int iy, int ix) {
+        for (int c = 0; c < in.channels; ++c)
+          y[at(out, n, oy, ox, c)] +=
+              x[at(in, n, iy, ix, c)] *
+              parameters[z(step.weight)][z((i * step.kernel_width + j) * in.channels + c)];
+      });
+      break;
+    case Step::Op::add:
+      for (std::size_t i = 0; i < x.size(); ++i) y[i] = x[i] + second[i];
+      break;
+    case Step::Op::concat:
+      each_part(step, [&](std::size_t from, std::size_t to, int input) {
+        y[to] = values[z(input)][from];
+      });
+      break;
+    case Step::Op::gate:
+      for (std::size_t i = 0; i < x.size(); ++i)
+        y[i] =
+            x[i] / (1 + std::exp(-second[i / z(in.count()) * z(in.channels) + i % z(in.channels)]));
+      break;
+    default:
+      CHECK(false, "no such step");
+  }
+}
+
+void Reference::backward_more(const Step& step) {
+  const Shape& in = plan.tensors[z(step.inputs.front())];
+  const Shape& out = plan.tensors[z(step.output)];
+  const std::vector<double>& x = values[z(step.inputs.front())];
+  const std::vector<double>& second = values[z(step.inputs.back())];
+  std::vector<double>& dx = slopes[z(step.inputs.front())];
+  std::vector<double>& dsecond = slopes[z(step.inputs.back())];
+  const std::vector<double>& dy = slopes[z(step.output)];
+  const int batch = static_cast<int>(labels.size());
+  switch (step.op) {
+    case Step::Op::activation:
+      for (std::size_t i = 0; i < x.size(); ++i) dx[i] += dy[i] * activated(step, x[i]).second;
+      break;
+    case Step::Op::depthwise_conv:
+      slide(step, batch, in, out, [&](int n, int oy, int ox, int i, int j, int iy, int ix) {
+        for (int c = 0; c < in.channels; ++c) {
+          const std::size_t w = z((i * step.kernel_width + j) * in.channels + c);
+          gradients[z(step.weight)][w] += x[at(in, n, iy, ix, c)] * dy[at(out, n, oy, ox, c)];
+          dx[at(in, n, iy, ix, c)] += parameters[z(step.weight)][w] * dy[at(out, n, oy, ox, c)];
+        }
+      });
+      break;
+    case Step::Op::add:
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        dx[i] += dy[i];
+        dsecond[i] += dy[i];
+      }
+      break;
+    case Step::Op::concat:
+      each_part(step, [&](std::size_t from, std::size_t to, int input) {
+        slopes[z(input)][from] += dy[to];
+      });
+      break;
+    case Step::Op::gate:
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const std::size_t g = i / z(in.count()) * z(in.channels) + i % z(in.channels);
+        const double pass = 1 / (1 + std::exp(-second[g]));
+        dx[i] += dy[i] * pass;
+        dsecond[g] += dy[i] * x[i] * pass * (1 - pass);
+      }
+      break;
+    default:
+      CHECK(false, "no such step");
+  }
+}
+
+// Calls visit(element of the input, element of the output, input) for every element of the inputs.
+void Reference::each_part(const Step& step,
+                          const std::function<void(std::size_t, std::size_t, int)>& visit) const {
+  const std::size_t channels = z(plan.tensors[z(step.output)].channels);
+  std::size_t first = 0;
+  for (const int input : step.inputs) {
+    const std::size_t own = z(plan.tensors[z(input)].channels);
+    for (std::size_t i = 0; i < values[z(input)].size(); ++i)
+      visit(i, i / own * channels + first + i % own, input);
+    first += own;
   }
 }
 

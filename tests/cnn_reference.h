@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "trainers/cnn/plan.h"
@@ -27,6 +28,12 @@ struct Reference {
     std::vector<double> mean, inverse;  // batch norm
     std::vector<char> keep;             // dropout
   };
+  // The steps that the two functions above leave to these.
+  void forward_more(const Step& step);
+  void backward_more(const Step& step);
+  void each_part(const Step& step,
+                 const std::function<void(std::size_t, std::size_t, int)>& visit) const;
+
   std::vector<Saved> saved_;
   bool train_ = false;
 };

@@ -72,7 +72,8 @@ const std::vector<Confined> kConfined = {
 };
 
 // Not headers in the usual sense: a body that several sources include, each for itself.
-const std::set<std::string> kBodies = {"trainers/cnn/kernels_body.h"};
+const std::set<std::string> kBodies = {"trainers/cnn/kernels_body.h",
+                                       "trainers/cnn/light_kernels_body.h"};
 
 // --- reading ---
 

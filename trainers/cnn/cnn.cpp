@@ -66,7 +66,8 @@ class CnnPlanner final : public Planner {
         out.infeasible = list({{plan.infeasible_pointer, plan.infeasible}}, resolved);
         return out;
       }
-      const cnn::Memory memory = cnn::make_memory(plan, cnn::moment_count(spec.optimizer));
+      const cnn::Memory memory =
+          cnn::make_memory(plan, cnn::moment_count(spec.optimizer), spec.optimizer.ema > 0.0);
       out.flops = plan.total_flops(spec.epochs, spec.evaluate_test);
       out.bytes =
           memory.total_bytes() + static_cast<std::uint64_t>((files.train + files.test) *

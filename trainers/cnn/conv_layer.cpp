@@ -24,15 +24,17 @@ Offsets pixel_offsets(const View& view, int rows, int columns, int stride_height
 
 class Conv final : public Layer {
  public:
-  explicit Conv(const Binding& b) : b_(b), step_(*b.step), kernels_(*b.kernels) {
+  explicit Conv(const Binding& b)
+      : b_(b), step_(*b.step), kernels_(*b.kernels), mask_(b.step->relu && !b.dy_masked) {
     const Shape& in = b.x.shape;
     inputs_ = std::int64_t{step_.kernel_height} * step_.kernel_width * in.channels;
-    // Without padded channels a kernel's row is one run of memory.
-    const bool runs = b.x.pixel == in.channels;
+    // Without padded channels and dilation a kernel's row is one run of memory.
+    const bool runs = b.x.pixel == in.channels && step_.dilation_width == 1;
     depth_ = runs ? step_.kernel_width * in.channels : in.channels;
     for (int i = 0; i < step_.kernel_height; ++i)
       for (int j = 0; j < (runs ? 1 : step_.kernel_width); ++j)
-        taps_.push_back(small((i - step_.pad_top) * b.x.row + (j - step_.pad_left) * b.x.pixel));
+        taps_.push_back(small((i * step_.dilation_height - step_.pad_top) * b.x.row +
+                              (j * step_.dilation_width - step_.pad_left) * b.x.pixel));
     const Shape& out = b.y.shape;
     x_offsets_ = pixel_offsets(b.x, out.height, out.width, step_.stride_height, step_.stride_width);
     y_offsets_ = pixel_offsets(b.y, out.height, out.width, 1, 1);
@@ -85,11 +87,14 @@ class Conv final : public Layer {
     for (int ry = 0; ry < sh; ++ry) {
       for (int rx = 0; rx < sw; ++rx) {
         Class made;
-        for (int i = ry; i < step_.kernel_height; i += sh) {
-          for (int j = rx; j < step_.kernel_width; j += sw) {
+        for (int i = 0; i < step_.kernel_height; ++i) {
+          const int down = i * step_.dilation_height - ry;
+          if (down % sh != 0) continue;
+          for (int j = 0; j < step_.kernel_width; ++j) {
+            const int right = j * step_.dilation_width - rx;
+            if (right % sw != 0) continue;
             made.kernel_places.push_back(i * step_.kernel_width + j);
-            made.taps.push_back(
-                small(-((i - ry) / sh) * b_.dy.row - ((j - rx) / sw) * b_.dy.pixel));
+            made.taps.push_back(small(-(down / sh) * b_.dy.row - (right / sw) * b_.dy.pixel));
           }
         }
         for (int y = 0; y < in.height; ++y) {
@@ -115,16 +120,17 @@ class Conv final : public Layer {
 
   void mask_and_sum(int n) {
     const Shape& out = b_.y.shape;
-    if (!step_.relu && !b_.bias) return;
+    if (!mask_) return;
     for (int y = 0; y < out.height; ++y)
-      kernels_.bias_gradient(step_.relu ? b_.y.at(n, y) : nullptr, b_.dy.at(n, y), out.width,
-                             b_.dy.pixel, b_.bias_gradient);
+      kernels_.bias_gradient(b_.y.at(n, y), b_.dy.at(n, y), out.width, b_.dy.pixel,
+                             b_.bias_gradient);
   }
 
   void gradient_by_weights(int n) {
     const Shape& out = b_.y.shape;
     const auto pixels = small(static_cast<std::int64_t>(dy_offsets_.size()));
-    kernels_.pack_panels(b_.dy.at(n), dy_offsets_.data(), pixels, out.channels, b_.scratch);
+    kernels_.pack_panels(b_.dy.at(n), dy_offsets_.data(), pixels, out.channels, b_.scratch,
+                         mask_ ? nullptr : b_.bias_gradient);
     // One panel at a time: its gradients stay in the first-level cache.
     for (int panel = 0; panel < panels(out.channels); ++panel)
       kernels_.weight_gradient({.x = b_.x.at(n),
@@ -138,7 +144,8 @@ class Conv final : public Layer {
                                 .dy = b_.scratch + std::int64_t{panel} * pixels * kPanel,
                                 .dw = b_.weight_gradient + panel * inputs_ * kPanel,
                                 .panel_stride = inputs_ * kPanel,
-                                .columns = std::min(out.channels - panel * kPanel, kPanel)});
+                                .columns = std::min(out.channels - panel * kPanel, kPanel),
+                                .overwrite = false});
   }
 
   void transpose_weights() {
@@ -171,6 +178,7 @@ class Conv final : public Layer {
   const Binding b_;
   const Step& step_;
   const Kernels& kernels_;
+  const bool mask_;          // of dy by y > 0
   std::int64_t inputs_ = 0;  // rows of the weight matrix
   std::int32_t depth_ = 0;
   Offsets taps_, x_offsets_, y_offsets_, dy_offsets_;

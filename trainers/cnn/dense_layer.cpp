@@ -17,9 +17,9 @@ class Dense final : public Layer {
   explicit Dense(const Binding& b) : b_(b), kernels_(*b.kernels) {
     const Shape& in = b.x.shape;
     inputs_ = in.count();
-    // Without padded channels an image is one run of memory, as nothing that a dense layer reads
-    // has a halo.
-    const bool run = b.x.pixel == in.channels;
+    // Without padded channels and without a halo an image is one run of memory.
+    const std::int64_t row = std::int64_t{in.width} * in.channels;
+    const bool run = b.x.row == row && (!b.dx.data || b.dx.row == row);
     depth_ = static_cast<std::int32_t>(run ? inputs_ : in.channels);
     for (int y = 0; y < (run ? 1 : in.height); ++y)
       for (int x = 0; x < (run ? 1 : in.width); ++x)
@@ -58,7 +58,7 @@ class Dense final : public Layer {
         kernels_.bias_gradient(b_.step->relu ? b_.y.at(n) : nullptr, b_.dy.at(n), 1, b_.dy.pixel,
                                b_.bias_gradient);
     kernels_.pack_panels(b_.dy.data, dy_offsets_.data(), pass.batch, b_.y.shape.channels,
-                         b_.scratch);
+                         b_.scratch, nullptr);
     kernels_.weight_gradient({.x = b_.x.data,
                               .x_row = 0,
                               .x_step = b_.x.image,
@@ -70,7 +70,8 @@ class Dense final : public Layer {
                               .dy = b_.scratch,
                               .dw = b_.weight_gradient,
                               .panel_stride = inputs_ * kPanel,
-                              .columns = b_.y.shape.channels});
+                              .columns = b_.y.shape.channels,
+                              .overwrite = true});
     if (b_.dx.data) gradient_by_input(pass);
   }
 

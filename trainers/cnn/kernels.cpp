@@ -34,7 +34,7 @@ const std::vector<const Kernels*>& available_kernels() {
 }
 
 std::string numeric_class(const Kernels& kernels) {
-  return std::string("cpu/") + kernels.name + "/fp32/1";
+  return std::string("cpu/") + kernels.name + "/fp32/2";
 }
 
 const Kernels& kernels_of(std::string_view name) {

@@ -57,6 +57,31 @@ struct WeightGradient {
   float* dw;
   std::int64_t panel_stride;  // floats from one panel of dw to the next
   std::int32_t columns;
+  bool overwrite;  // = instead of +=
+};
+
+// Tiles of 4x4 outputs of a Winograd convolution, counted over the images of a batch, row by row.
+// data is what tile 0 reads or writes first; a tile lies 4 pixels from the next.
+struct WinogradTiles {
+  float* data;
+  std::int64_t image, row, pixel;  // strides in floats
+  std::int32_t across, down;       // tiles of one image
+  std::int32_t first, count;       // the tiles of this call
+  std::int32_t height, width;      // of the image written; tiles are clipped there
+  std::int32_t channels;           // a multiple of 8
+};
+
+// One panel of 16 columns at every point p of the transform, and its gradient by u:
+//   m[p * m_plane + tile * 16 + lane] = sum over c of v[p * v_plane + tile * v_stride + c] * u[...]
+//   u[(p * depth + c) * 16 + lane] += sum over tiles of v[...] * m[...]
+struct WinogradProduct {
+  const float* v;
+  std::int64_t v_plane, v_stride;
+  float* u;
+  float* m;
+  std::int64_t m_plane;
+  std::int32_t points, tiles, depth;
+  std::int32_t columns;  // of the panel: lanes beyond 8 * ceil(columns / 8) are not touched
 };
 
 // A window of pooling at one output pixel; k counts the window's places row by row.
@@ -80,9 +105,10 @@ struct Kernels {
   void (*multiply)(const Product&);
   void (*weight_gradient)(const WeightGradient&);
 
-  // Rows of dy (at offset[r]) into [columns / 16][rows][16], zeros beyond the channels.
+  // Rows of dy (at offset[r]) into [columns / 16][rows][16], zeros beyond the channels. Adds them
+  // up in sum, where that is given.
   void (*pack_panels)(const float* dy, const std::int32_t* offset, std::int32_t rows,
-                      std::int32_t channels, float* out);
+                      std::int32_t channels, float* out, float* sum);
   // One panel of the transposed weights: out[(t * columns + o) * 16 + lane] =
   // w[o / 16][(tap_order[t] * depth + first + lane) * 16 + o % 16], zero where first + lane is
   // depth or more.
@@ -93,9 +119,32 @@ struct Kernels {
   void (*bias_gradient)(const float* y, float* dy, std::int32_t pixels, std::int32_t channels,
                         float* sum);
 
+  // Winograd convolution with a kernel of 3x3 (36 points) or 5x5 (64 points); see
+  // kernels_winograd.h. Inputs of tiles to v[p * plane + tile * channels + c]; products of a panel,
+  // m[p * plane + tile * 16 + lane], to outputs; gradients of outputs to such an m, added up in sum
+  // where that is given; a panel of
+  // weights [taps][depth][16] to u[p][depth][16], and the gradient by u added to that by weights.
+  void (*winograd_input)(int kernel, const WinogradTiles&, float* v, std::int64_t plane);
+  void (*winograd_output)(int kernel, const float* m, std::int64_t plane, const WinogradTiles&,
+                          const float* bias, bool relu);
+  void (*winograd_output_gradient)(int kernel, const WinogradTiles&, float* m, std::int64_t plane,
+                                   float* sum);
+  void (*winograd_weights)(int kernel, const float* w, std::int32_t depth, float* u);
+  void (*winograd_weights_gradient)(int kernel, const float* du, std::int32_t depth, float* dw);
+  void (*winograd_multiply)(const WinogradProduct&);
+  void (*winograd_multiply_gradient)(const WinogradProduct&);
+
   void (*max_pool)(const float* x, const PoolWindow&, float* y, std::uint8_t* place);
-  void (*max_pool_gradient)(const float* dy, const std::uint8_t* place, const PoolWindow&,
-                            float* dx);
+  // Where y is given, only what came from places with y > 0: the gradient through a ReLU before.
+  void (*max_pool_gradient)(const float* dy, const float* y, const std::uint8_t* place,
+                            const PoolWindow&, float* dx);
+  // Windows of 2x2 side by side, inside the image: `pixels` of an output row. x_row: floats from a
+  // row of the input to the next. The gradient overwrites dx.
+  void (*max_pool_2x2)(const float* x, std::int64_t x_row, std::int32_t pixels,
+                       std::int32_t channels, float* y, std::uint8_t* place);
+  void (*max_pool_2x2_gradient)(const float* dy, const float* y, const std::uint8_t* place,
+                                std::int64_t dx_row, std::int32_t pixels, std::int32_t channels,
+                                float* dx);
   void (*average_pool)(const float* x, const PoolWindow&, float* y);
   void (*average_pool_gradient)(const float* dy, const PoolWindow&, float* dx);
 
@@ -105,14 +154,15 @@ struct Kernels {
                       float* sum);
   void (*scale_shift)(const float* x, std::int32_t pixels, std::int32_t channels,
                       const float* scale, const float* shift, bool relu, float* y);
-  // dy masked by y > 0 when y is given; sum += dy, product += dy * (x - mean) * inverse.
-  void (*norm_sums)(const float* x, const float* y, float* dy, std::int32_t pixels,
-                    std::int32_t channels, const float* mean, const float* inverse, float* sum,
-                    float* product);
+  // sum += dy, product += dy * (x - mean) * inverse. In both, dy is zero where a ReLU's input
+  // x * scale + shift is not positive, if shift is given.
+  void (*norm_sums)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
+                    const float* mean, const float* inverse, const float* scale, const float* shift,
+                    float* sum, float* product);
   // dx = scale * (dy - a - (x - mean) * inverse * b)
   void (*norm_gradient)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
-                        const float* mean, const float* inverse, const float* scale, const float* a,
-                        const float* b, float* dx);
+                        const float* mean, const float* inverse, const float* scale,
+                        const float* shift, const float* a, const float* b, float* dx);
 
   void (*relu)(const float* x, std::int64_t count, float* y);
   void (*relu_gradient)(const float* y, const float* dy, std::int64_t count, float* dx);
@@ -133,7 +183,7 @@ struct Kernels {
 // The sets that this machine can run, best first; never empty.
 const std::vector<const Kernels*>& available_kernels();
 
-// "cpu/avx2/fp32/1": device, kernel set, precision, numerics version. The version changes whenever
+// "cpu/avx2/fp32/2": device, kernel set, precision, numerics version. The version changes whenever
 // a change of ours changes bits.
 std::string numeric_class(const Kernels& kernels);
 

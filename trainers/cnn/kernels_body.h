@@ -36,7 +36,7 @@ constexpr int kRows16 = 2, kRows8 = 4;
 #elif BROOD_VECTOR == 8
 constexpr int kRows16 = 6, kRows8 = 8;
 #else
-constexpr int kRows16 = 12, kRows8 = 8;
+constexpr int kRows16 = 12, kRows8 = 12;
 #endif
 template <int C>
 constexpr int kWidth = BROOD_VECTOR < C ? BROOD_VECTOR : C;
@@ -51,8 +51,8 @@ struct TileArguments {
   bool accumulate, relu;
 };
 
-// R rows by C columns, accumulated in registers.
-template <int C, int R>
+// R rows by C columns, accumulated in registers. D: the depth where it is short, else 0.
+template <int C, int R, int D>
 __attribute__((noinline)) void product_tile(const TileArguments& g) {
   constexpr int W = kWidth<C>, N = C / W;
   using V = typename Vector<W>::type;
@@ -70,8 +70,7 @@ __attribute__((noinline)) void product_tile(const TileArguments& g) {
   for (std::int32_t t = 0; t < g.taps; ++t) {
     const float* x[R];
     BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = g.x[r] + g.tap[t];
-#pragma GCC unroll 2
-    for (std::int32_t c = 0; c < depth; ++c) {
+    const auto add = [&](std::int32_t c) __attribute__((always_inline)) {
       V row[N];
       BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(w + n * W);
       w += kPanel;
@@ -79,6 +78,12 @@ __attribute__((noinline)) void product_tile(const TileArguments& g) {
         const float value = x[r][c];
         BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
       }
+    };
+    if constexpr (D > 0) {
+      BROOD_UNROLL for (std::int32_t c = 0; c < D; ++c) add(c);
+    } else {
+#pragma GCC unroll 2
+      for (std::int32_t c = 0; c < depth; ++c) add(c);
     }
   }
   BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) {
@@ -92,7 +97,8 @@ template <int C, int R>
 void product_rows(int rows, const TileArguments& g) {
   if constexpr (R > 1)
     if (rows < R) return product_rows<C, R - 1>(rows, g);
-  product_tile<C, R>(g);
+  if (g.depth == 3) return product_tile<C, R, 3>(g);
+  product_tile<C, R, 0>(g);
 }
 
 // Splits `total` into the fewest parts of at most `most`, as equal as possible.
@@ -148,9 +154,10 @@ __attribute__((noinline)) void weight_tile(const WeightGradient& g, const float*
   constexpr int W = kWidth<C>, N = C / W;
   using V = typename Vector<W>::type;
   using Loose = typename Vector<W>::loose;
-  V sum[R][N];
-  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
-      *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  V sum[R][N] = {};
+  if (!g.overwrite)
+    BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+        *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
   const std::int64_t step = g.x_step;
   for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
     const float* x = x_first + i * g.x_row;
@@ -177,7 +184,67 @@ void weight_rows(int rows, const WeightGradient& g, const float* x, const float*
   weight_tile<C, R>(g, x, dy, dw);
 }
 
+// The same for R inputs anywhere: rows of a kernel that are too short to fill a tile.
+template <int C, int R>
+__attribute__((noinline)) void scattered_tile(const WeightGradient& g, const float* const* x_first,
+                                              const float* dy, float* dw) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V sum[R][N] = {};
+  if (!g.overwrite)
+    BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] =
+        *reinterpret_cast<const Loose*>(dw + r * kPanel + n * W);
+  const float* x[R];
+  BROOD_UNROLL for (int r = 0; r < R; ++r) x[r] = x_first[r];
+  for (std::int32_t i = 0; i < g.pixel_rows; ++i) {
+    std::int64_t at = i * g.x_row;
+    for (std::int32_t j = 0; j < g.pixel_columns; ++j, at += g.x_step) {
+      V row[N];
+      BROOD_UNROLL for (int n = 0; n < N; ++n) row[n] = *reinterpret_cast<const Loose*>(dy + n * W);
+      dy += kPanel;
+      BROOD_UNROLL for (int r = 0; r < R; ++r) {
+        const float value = x[r][at];
+        BROOD_UNROLL for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      }
+    }
+  }
+  BROOD_UNROLL for (int r = 0; r < R; ++r) BROOD_UNROLL for (int n = 0; n < N; ++n) *
+      reinterpret_cast<Loose*>(dw + r * kPanel + n * W) = sum[r][n];
+}
+
+template <int C, int R>
+void scattered_rows(int rows, const WeightGradient& g, const float* const* x, const float* dy,
+                    float* dw) {
+  if constexpr (R > 1)
+    if (rows < R) return scattered_rows<C, R - 1>(rows, g, x, dy, dw);
+  scattered_tile<C, R>(g, x, dy, dw);
+}
+
+void scattered_weight_gradient(const WeightGradient& g) {
+  const std::int32_t count = panels(g.columns);
+  const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
+  const Parts parts(g.taps * g.depth, kRows16);
+  std::int32_t first = 0;
+  for (std::int32_t part = 0; part < parts.count; ++part) {
+    const std::int32_t rows = parts.of(part);
+    const float* x[kRows16];
+    for (std::int32_t r = 0; r < rows; ++r)
+      x[r] = g.x + g.tap[(first + r) / g.depth] + (first + r) % g.depth;
+    for (std::int32_t panel = 0; panel < count; ++panel) {
+      const float* dy = g.dy + panel * pixels * kPanel;
+      float* dw = g.dw + panel * g.panel_stride + std::int64_t{first} * kPanel;
+      if (g.columns - panel * kPanel > 8)
+        scattered_rows<16, kRows16>(rows, g, x, dy, dw);
+      else
+        scattered_rows<8, kRows16>(rows, g, x, dy, dw);
+    }
+    first += rows;
+  }
+}
+
 void weight_gradient(const WeightGradient& g) {
+  if (g.depth <= kRows16 / 2 && g.taps > 1) return scattered_weight_gradient(g);
   const std::int32_t count = panels(g.columns);
   const std::int64_t pixels = static_cast<std::int64_t>(g.pixel_rows) * g.pixel_columns;
   const Parts parts(g.depth, kRows16);
@@ -200,30 +267,68 @@ void weight_gradient(const WeightGradient& g) {
   }
 }
 
-void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
-                 std::int32_t channels, float* out) {
-  const std::int32_t stored = padded(channels);
-  for (std::int32_t first = 0; first < stored; first += kPanel) {
-    const std::int32_t lanes = stored - first < kPanel ? stored - first : kPanel;
-    for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
-      const float* from = dy + offset[r] + first;
-      if (lanes == kPanel) {
-        for (int lane = 0; lane < kPanel; ++lane) out[lane] = from[lane];
-      } else {
-        for (int lane = 0; lane < kLanes; ++lane) out[lane] = from[lane];
-        for (int lane = kLanes; lane < kPanel; ++lane) out[lane] = 0.0F;
-      }
+template <int C>
+void pack_panel(const float* dy, const std::int32_t* offset, std::int32_t rows, float* out,
+                float* sum) {
+  constexpr int W = kWidth<C>, N = C / W;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  V total[N] = {};
+  for (std::int32_t r = 0; r < rows; ++r, out += kPanel) {
+    BROOD_UNROLL for (int n = 0; n < N; ++n) {
+      const V value = *reinterpret_cast<const Loose*>(dy + offset[r] + n * W);
+      total[n] += value;
+      *reinterpret_cast<Loose*>(out + n * W) = value;
     }
+    if constexpr (C < kPanel)
+      for (int lane = C; lane < kPanel; ++lane) out[lane] = 0.0F;
   }
+  if (sum)
+    BROOD_UNROLL for (int n = 0; n < N; ++n) * reinterpret_cast<Loose*>(sum + n * W) += total[n];
+}
+
+void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
+                 std::int32_t channels, float* out, float* sum) {
+  const std::int32_t stored = padded(channels);
+  for (std::int32_t first = 0; first < stored; first += kPanel, out += rows * kPanel) {
+    float* panel_sum = sum ? sum + first : nullptr;
+    if (stored - first >= kPanel)
+      pack_panel<kPanel>(dy + first, offset, rows, out, panel_sum);
+    else
+      pack_panel<kLanes>(dy + first, offset, rows, out, panel_sum);
+  }
+}
+
+// Four by four weights, kPanel floats from row to row on both sides.
+inline void transpose_block(const float* w, float* out) {
+  using V = Vector<4>::type;
+  using Loose = Vector<4>::loose;
+  typedef std::int32_t Lanes __attribute__((vector_size(16)));
+  V row[4];
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) row[i] = *reinterpret_cast<const Loose*>(w + i * kPanel);
+  const V a = __builtin_shuffle(row[0], row[1], Lanes{0, 4, 1, 5});
+  const V b = __builtin_shuffle(row[0], row[1], Lanes{2, 6, 3, 7});
+  const V c = __builtin_shuffle(row[2], row[3], Lanes{0, 4, 1, 5});
+  const V d = __builtin_shuffle(row[2], row[3], Lanes{2, 6, 3, 7});
+  const V column[4] = {
+      __builtin_shuffle(a, c, Lanes{0, 1, 4, 5}), __builtin_shuffle(a, c, Lanes{2, 3, 6, 7}),
+      __builtin_shuffle(b, d, Lanes{0, 1, 4, 5}), __builtin_shuffle(b, d, Lanes{2, 3, 6, 7})};
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) * reinterpret_cast<Loose*>(out + i * kPanel) = column[i];
 }
 
 void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t columns,
                      std::int32_t depth, std::int32_t first, const std::int32_t* tap_order,
                      std::int32_t taps, float* out) {
   const std::int32_t lanes = depth - first < kPanel ? depth - first : kPanel;
+  const std::int32_t blocks = lanes == kPanel ? columns / 4 * 4 : 0;
   for (std::int32_t t = 0; t < taps; ++t) {
     const float* from = w + (static_cast<std::int64_t>(tap_order[t]) * depth + first) * kPanel;
-    for (std::int32_t o = 0; o < columns; ++o, out += kPanel) {
+    for (std::int32_t o = 0; o < blocks; o += 4, out += 4 * kPanel) {
+      const float* block = from + (o / kPanel) * panel_stride + o % kPanel;
+      for (std::int32_t lane = 0; lane < kPanel; lane += 4)
+        transpose_block(block + lane * kPanel, out + lane);
+    }
+    for (std::int32_t o = blocks; o < columns; ++o, out += kPanel) {
       const float* column = from + (o / kPanel) * panel_stride + o % kPanel;
       for (std::int32_t lane = 0; lane < lanes; ++lane) out[lane] = column[lane * kPanel];
       for (std::int32_t lane = lanes; lane < kPanel; ++lane) out[lane] = 0.0F;
@@ -231,130 +336,30 @@ void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t col
   }
 }
 
+#include "trainers/cnn/kernels_winograd.h"
+
 void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, std::int32_t channels,
                    float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, dy += channels) {
-    if (y) {
-      for (std::int32_t c = 0; c < channels; ++c) {
-        const float value = y[c] > 0.0F ? dy[c] : 0.0F;
-        dy[c] = value;
-        sum[c] += value;
+  constexpr int W = kWidth<kLanes>;
+  using V = typename Vector<W>::type;
+  using Loose = typename Vector<W>::loose;
+  for (std::int32_t c = 0; c < channels; c += W) {
+    V total = *reinterpret_cast<const Loose*>(sum + c);
+    for (std::int64_t at = c; at < std::int64_t{pixels} * channels; at += channels) {
+      V value = *reinterpret_cast<const Loose*>(dy + at);
+      if (y) {
+        const V output = *reinterpret_cast<const Loose*>(y + at);
+        value = output > 0.0F ? value : V{};
+        *reinterpret_cast<Loose*>(dy + at) = value;
       }
-      y += channels;
-    } else {
-      for (std::int32_t c = 0; c < channels; ++c) sum[c] += dy[c];
+      total += value;
     }
+    *reinterpret_cast<Loose*>(sum + c) = total;
   }
 }
 
-void max_pool(const float* x, const PoolWindow& g, float* __restrict y,
-              std::uint8_t* __restrict place) {
-  bool first = true;
-  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-      const float* from = x + i * g.x_row + j * g.x_step;
-      const auto k = static_cast<std::uint8_t>(i * g.size + j);
-      if (first) {
-        for (std::int32_t c = 0; c < g.channels; ++c) {
-          y[c] = from[c];
-          place[c] = k;
-        }
-      } else {
-        for (std::int32_t c = 0; c < g.channels; ++c) {
-          // A NaN wins and stays: a diverged network must not look healthy.
-          const bool better = !(from[c] <= y[c]) && y[c] == y[c];
-          y[c] = better ? from[c] : y[c];
-          place[c] = better ? k : place[c];
-        }
-      }
-      first = false;
-    }
-  }
-}
-
-void max_pool_gradient(const float* __restrict dy, const std::uint8_t* __restrict place,
-                       const PoolWindow& g, float* __restrict dx) {
-  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-      float* to = dx + i * g.x_row + j * g.x_step;
-      const auto k = static_cast<std::uint8_t>(i * g.size + j);
-      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += place[c] == k ? dy[c] : 0.0F;
-    }
-  }
-}
-
-void average_pool(const float* x, const PoolWindow& g, float* __restrict y) {
-  const std::int32_t count = (g.last_row - g.first_row) * (g.last_column - g.first_column);
-  const float share = 1.0F / static_cast<float>(count);
-  for (std::int32_t c = 0; c < g.channels; ++c) y[c] = 0.0F;
-  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-      const float* from = x + i * g.x_row + j * g.x_step;
-      for (std::int32_t c = 0; c < g.channels; ++c) y[c] += from[c];
-    }
-  }
-  for (std::int32_t c = 0; c < g.channels; ++c) y[c] *= share;
-}
-
-void average_pool_gradient(const float* __restrict dy, const PoolWindow& g, float* __restrict dx) {
-  const std::int32_t count = (g.last_row - g.first_row) * (g.last_column - g.first_column);
-  const float share = 1.0F / static_cast<float>(count);
-  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-      float* to = dx + i * g.x_row + j * g.x_step;
-      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += dy[c] * share;
-    }
-  }
-}
-
-void add_channels(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
-                  float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels)
-    for (std::int32_t c = 0; c < channels; ++c) sum[c] += x[c];
-}
-
-void add_squares(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
-                 const float* __restrict mean, float* __restrict sum) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels)
-    for (std::int32_t c = 0; c < channels; ++c) {
-      const float distance = x[c] - mean[c];
-      sum[c] += distance * distance;
-    }
-}
-
-void scale_shift(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
-                 const float* __restrict scale, const float* __restrict shift, bool relu,
-                 float* __restrict y) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels, y += channels)
-    for (std::int32_t c = 0; c < channels; ++c) {
-      const float value = x[c] * scale[c] + shift[c];
-      y[c] = relu && value <= 0.0F ? 0.0F : value;
-    }
-}
-
-void norm_sums(const float* __restrict x, const float* __restrict y, float* __restrict dy,
-               std::int32_t pixels, std::int32_t channels, const float* __restrict mean,
-               const float* __restrict inverse, float* __restrict sum, float* __restrict product) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels) {
-    if (y) {
-      for (std::int32_t c = 0; c < channels; ++c) dy[c] = y[c] > 0.0F ? dy[c] : 0.0F;
-      y += channels;
-    }
-    for (std::int32_t c = 0; c < channels; ++c) {
-      sum[c] += dy[c];
-      product[c] += dy[c] * ((x[c] - mean[c]) * inverse[c]);
-    }
-  }
-}
-
-void norm_gradient(const float* __restrict x, const float* __restrict dy, std::int32_t pixels,
-                   std::int32_t channels, const float* __restrict mean,
-                   const float* __restrict inverse, const float* __restrict scale,
-                   const float* __restrict a, const float* __restrict b, float* __restrict dx) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels, dx += channels)
-    for (std::int32_t c = 0; c < channels; ++c)
-      dx[c] = scale[c] * (dy[c] - a[c] - (x[c] - mean[c]) * inverse[c] * b[c]);
-}
+#include "trainers/cnn/kernels_norm.h"
+#include "trainers/cnn/kernels_pool.h"
 
 void relu(const float* __restrict x, std::int64_t count, float* __restrict y) {
   for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] <= 0.0F ? 0.0F : x[i];
@@ -449,8 +454,17 @@ const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
                           pack_panels,
                           transpose_panel,
                           bias_gradient,
+                          winograd_input,
+                          winograd_output,
+                          winograd_output_gradient,
+                          winograd_weights,
+                          winograd_weights_gradient,
+                          winograd_multiply,
+                          winograd_multiply_gradient,
                           max_pool,
                           max_pool_gradient,
+                          max_pool_2x2,
+                          max_pool_2x2_gradient,
                           average_pool,
                           average_pool_gradient,
                           add_channels,

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/error.h"
+#include "trainers/cnn/winograd.h"
 
 namespace brood::cnn {
 
@@ -53,26 +54,29 @@ class Dropout final : public Layer {
   const float scale_;
 };
 
-class Relu final : public Layer {
+class ActivationLayer final : public Layer {
  public:
-  explicit Relu(const Binding& b) : b_(b) {}
+  explicit ActivationLayer(const Binding& b) : b_(b), slope_(static_cast<float>(b.step->slope)) {}
 
   void forward(const Pass& pass) override {
     for (int n = 0; n < pass.batch; ++n)
       for (int y = 0; y < b_.x.shape.height; ++y)
-        b_.kernels->relu(b_.x.at(n, y), std::int64_t{b_.x.shape.width} * b_.x.pixel, b_.y.at(n, y));
+        b_.light->activate(b_.step->activation, slope_, b_.x.at(n, y), run(), b_.y.at(n, y));
   }
 
   void backward(const Pass& pass) override {
     if (!b_.dx.data) return;
     for (int n = 0; n < pass.batch; ++n)
       for (int y = 0; y < b_.x.shape.height; ++y)
-        b_.kernels->relu_gradient(b_.y.at(n, y), b_.dy.at(n, y),
-                                  std::int64_t{b_.x.shape.width} * b_.x.pixel, b_.dx.at(n, y));
+        b_.light->activation_gradient(b_.step->activation, slope_, b_.x.at(n, y), b_.y.at(n, y),
+                                      b_.dy.at(n, y), run(), b_.dx.at(n, y));
   }
 
  private:
+  std::int64_t run() const { return std::int64_t{b_.x.shape.width} * b_.x.pixel; }
+
   const Binding b_;
+  const float slope_;
 };
 
 }  // namespace
@@ -81,12 +85,16 @@ std::unique_ptr<Layer> make_dropout(const Binding& binding) {
   return std::make_unique<Dropout>(binding);
 }
 
-std::unique_ptr<Layer> make_relu(const Binding& binding) { return std::make_unique<Relu>(binding); }
+std::unique_ptr<Layer> make_activation(const Binding& binding) {
+  return std::make_unique<ActivationLayer>(binding);
+}
 
 std::unique_ptr<Layer> make_layer(const Binding& binding) {
   switch (binding.step->op) {
     case Step::Op::conv:
-      return make_conv(binding);
+      return uses_winograd(*binding.step, binding.x.shape, binding.y.shape)
+                 ? make_winograd_conv(binding)
+                 : make_conv(binding);
     case Step::Op::dense:
       return make_dense(binding);
     case Step::Op::max_pool:
@@ -98,8 +106,16 @@ std::unique_ptr<Layer> make_layer(const Binding& binding) {
       return make_batch_norm(binding);
     case Step::Op::dropout:
       return make_dropout(binding);
-    case Step::Op::relu:
-      return make_relu(binding);
+    case Step::Op::activation:
+      return make_activation(binding);
+    case Step::Op::depthwise_conv:
+      return make_depthwise_conv(binding);
+    case Step::Op::add:
+      return make_add(binding);
+    case Step::Op::concat:
+      return make_concat(binding);
+    case Step::Op::gate:
+      return make_gate(binding);
   }
   CHECK(false, "no such step");
 }

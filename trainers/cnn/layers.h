@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "trainers/cnn/kernels.h"
+#include "trainers/cnn/light_kernels.h"
 #include "trainers/cnn/plan.h"
 
 namespace brood::cnn {
@@ -23,15 +25,22 @@ struct View {
 // What a step may touch. Everything outlives the layer and stays where it is.
 struct Binding {
   const Kernels* kernels = nullptr;
+  const LightKernels* light = nullptr;
   const Step* step = nullptr;
   int batch_max = 1;
   View x, y, dx, dy;                         // dx, dy: gradients of the loss by x and y
+  std::vector<View> xs, dxs;                 // of all inputs; x and dx are the first
   float *weight = nullptr, *bias = nullptr;  // nullptr: the step has none
-  float *weight_gradient = nullptr, *bias_gradient = nullptr;  // zero before backward
+  float *weight_gradient = nullptr, *bias_gradient = nullptr;  // zero before backward, but for a
+                                                               // dense weight, which is overwritten
   float *mean = nullptr, *variance = nullptr;                  // running, of a batch norm
   float* saved = nullptr;                                      // kept from forward to backward
   float* scratch = nullptr;                                    // free between calls
   std::uint8_t* bytes = nullptr;                               // kept from forward to backward
+  // A maximum passes a ReLU's gradient on where it is positive: a pool right behind a ReLU masks
+  // for it, where the gradient has fewer pixels.
+  bool mask_input = false;  // of a max pool: y > 0 also masks dx
+  bool dy_masked = false;   // of a layer with a ReLU: dy comes masked
 };
 
 // One batch.
@@ -54,11 +63,16 @@ class Layer {
 std::unique_ptr<Layer> make_layer(const Binding& binding);
 
 std::unique_ptr<Layer> make_conv(const Binding& binding);
+std::unique_ptr<Layer> make_winograd_conv(const Binding& binding);
 std::unique_ptr<Layer> make_dense(const Binding& binding);
 std::unique_ptr<Layer> make_max_pool(const Binding& binding);
 std::unique_ptr<Layer> make_average_pool(const Binding& binding);  // also over the whole image
 std::unique_ptr<Layer> make_batch_norm(const Binding& binding);
 std::unique_ptr<Layer> make_dropout(const Binding& binding);
-std::unique_ptr<Layer> make_relu(const Binding& binding);
+std::unique_ptr<Layer> make_activation(const Binding& binding);
+std::unique_ptr<Layer> make_depthwise_conv(const Binding& binding);
+std::unique_ptr<Layer> make_add(const Binding& binding);
+std::unique_ptr<Layer> make_concat(const Binding& binding);
+std::unique_ptr<Layer> make_gate(const Binding& binding);
 
 }  // namespace brood::cnn

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "trainers/cnn/kernels.h"
+#include "trainers/cnn/winograd.h"
 
 namespace brood::cnn {
 
@@ -25,33 +26,51 @@ std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 
 // What a convolution reads beyond the edges of its input.
 Halo input_halo(const Step& step, const Shape& in, const Shape& out) {
+  if (uses_winograd(step, in, out)) {
+    const int kernel = step.kernel_height;
+    return {step.pad_top, step.pad_left,
+            winograd_after(kernel, out.height, step.pad_top, in.height),
+            winograd_after(kernel, out.width, step.pad_left, in.width)};
+  }
   const auto after = [](int outputs, int stride, int kernel, int padding, int input) {
     return std::max<std::int64_t>(0, std::int64_t{outputs - 1} * stride + kernel - padding - input);
   };
   return {step.pad_top, step.pad_left,
-          after(out.height, step.stride_height, step.kernel_height, step.pad_top, in.height),
-          after(out.width, step.stride_width, step.kernel_width, step.pad_left, in.width)};
+          after(out.height, step.stride_height, reach(step.kernel_height, step.dilation_height),
+                step.pad_top, in.height),
+          after(out.width, step.stride_width, reach(step.kernel_width, step.dilation_width),
+                step.pad_left, in.width)};
 }
 
 // What its gradient by the input reads beyond the edges of the gradient of its output.
 Halo output_halo(const Step& step, const Shape& in, const Shape& out) {
+  if (uses_winograd(step, in, out)) {
+    const int kernel = step.kernel_height;
+    const int top = kernel - 1 - step.pad_top, left = kernel - 1 - step.pad_left;
+    // The gradient by weights reads whole tiles of it.
+    return {top, left,
+            std::max(winograd_after(kernel, in.height, top, out.height),
+                     winograd_after(1, out.height, 0, out.height)),
+            std::max(winograd_after(kernel, in.width, left, out.width),
+                     winograd_after(1, out.width, 0, out.width))};
+  }
   const auto before = [](int stride, int kernel, int padding) {
     return std::max(0, (kernel - 1 - padding) / stride);
   };
   const auto after = [](int outputs, int stride, int padding, int input) {
     return std::max(0, (input - 1 + padding) / stride - (outputs - 1));
   };
-  return {before(step.stride_height, step.kernel_height, step.pad_top),
-          before(step.stride_width, step.kernel_width, step.pad_left),
+  return {before(step.stride_height, reach(step.kernel_height, step.dilation_height), step.pad_top),
+          before(step.stride_width, reach(step.kernel_width, step.dilation_width), step.pad_left),
           after(out.height, step.stride_height, step.pad_top, in.height),
           after(out.width, step.stride_width, step.pad_left, in.width)};
 }
 
 class Planner {
  public:
-  Planner(const Plan& plan, int moments) : plan_(plan) {
+  Planner(const Plan& plan, int moments, bool averages) : plan_(plan) {
     out_.tensors.resize(plan.tensors.size());
-    place_parameters(moments);
+    place_parameters(moments, averages);
     place_tensors();
     out_.scratch_offset = reserve(scratch_floats());
     for (const Step& step : plan.steps) place_step(step);
@@ -86,47 +105,109 @@ class Planner {
     return offset;
   }
 
-  void place_parameters(int moments) {
+  void place_parameters(int moments, bool averages) {
     out_.parameter_floats = place(plan_.parameters, out_.parameters);
-    const std::int64_t states = place(plan_.states, out_.states);
+    out_.state_floats = place(plan_.states, out_.states);
     out_.parameter_offset = reserve(out_.parameter_floats);
     out_.gradient_offset = reserve(out_.parameter_floats);
     out_.moment_offset = reserve(out_.parameter_floats * moments);
-    out_.state_offset = reserve(states);
+    out_.state_offset = reserve(out_.state_floats);
+    out_.average_offset = reserve(averages ? out_.parameter_floats : 0);
+    out_.state_average_offset = reserve(averages ? out_.state_floats : 0);
   }
 
-  Layout lay(const Shape& shape, int pixel, const Halo& halo) {
+  // Without its place.
+  static Layout lay(const Shape& shape, int pixel, const Halo& halo) {
     Layout out;
     out.shape = shape;
     out.pixel = pixel;
     out.row = (shape.width + halo.left + halo.right) * pixel;
     // An odd number of cache lines: images a power of two apart would share cache sets.
     out.image = (round_up((shape.height + halo.top + halo.bottom) * out.row, 16) / 16 | 1) * 16;
-    out.offset = reserve(out.image * plan_.batch_size) + halo.top * out.row + halo.left * pixel;
+    out.before = halo.top * out.row + halo.left * pixel;
     return out;
+  }
+
+  // Gradients by size, each at the lowest place that no other of its time takes. That of tensor t
+  // lives from the backward pass of its last reader to that of the step that makes it.
+  void place_gradients() {
+    struct Life {
+      std::size_t tensor;
+      int death, birth;
+      std::int64_t start, size;
+    };
+    std::vector<Life> lives;
+    for (std::size_t t = 0; t < out_.tensors.size(); ++t)
+      if (out_.tensors[t].needs_gradient)
+        lives.push_back({t, 0, -1, 0, out_.tensors[t].gradient.image * plan_.batch_size});
+    for (Life& life : lives) {
+      for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+        const Step& step = plan_.steps[s];
+        if (step.output == static_cast<int>(life.tensor)) life.death = static_cast<int>(s);
+        if (std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(life.tensor)) > 0)
+          life.birth = static_cast<int>(s);
+      }
+      out_.tensors[life.tensor].gradient_birth = life.birth;
+      // The loss writes only the classes of the logits' gradient: its other lanes must stay zero.
+      if (life.birth < 0) life.death = 0, life.birth = static_cast<int>(plan_.steps.size());
+    }
+    std::stable_sort(lives.begin(), lives.end(),
+                     [](const Life& a, const Life& b) { return a.size > b.size; });
+    std::vector<Life> placed;  // by start
+    std::int64_t all = 0;
+    for (Life& life : lives) {
+      for (const Life& other : placed)
+        if (other.death <= life.birth && life.death <= other.birth &&
+            other.start < life.start + life.size && life.start < other.start + other.size)
+          life.start = other.start + other.size;
+      all = std::max(all, life.start + life.size);
+      placed.insert(
+          std::upper_bound(placed.begin(), placed.end(), life,
+                           [](const Life& a, const Life& b) { return a.start < b.start; }),
+          life);
+    }
+    const std::int64_t base = reserve(all);
+    for (const Life& life : placed) {
+      Layout& gradient = out_.tensors[life.tensor].gradient;
+      gradient.offset = base + life.start + gradient.before;
+    }
   }
 
   void place_tensors() {
     const std::size_t count = plan_.tensors.size();
     std::vector<Halo> value(count), gradient(count);
-    bool exact_image = false;  // the image needs no padded channels when only products read it
+    std::vector<int> readers(count, 0);
+    bool exact_image = true;  // the image needs no padded channels when only products read it
     for (const Step& step : plan_.steps) {
       const auto in = static_cast<std::size_t>(step.inputs.front());
       const auto out = static_cast<std::size_t>(step.output);
       const bool product = step.op == Step::Op::conv || step.op == Step::Op::dense;
-      if (in == 0) exact_image = product;
-      out_.tensors[out].needs_gradient = step.weight >= 0 || out_.tensors[in].needs_gradient;
+      out_.tensors[out].needs_gradient = step.weight >= 0;
+      for (const int input : step.inputs) {
+        const auto i = static_cast<std::size_t>(input);
+        if (i == 0) exact_image = exact_image && product;
+        if (out_.tensors[i].needs_gradient) out_.tensors[out].needs_gradient = true;
+        ++readers[i];
+      }
       if (step.op != Step::Op::conv) continue;
       value[in].cover(input_halo(step, plan_.tensors[in], plan_.tensors[out]));
-      if (out_.tensors[in].needs_gradient)
+      if (out_.tensors[in].needs_gradient ||
+          uses_winograd(step, plan_.tensors[in], plan_.tensors[out]))
         gradient[out].cover(output_halo(step, plan_.tensors[in], plan_.tensors[out]));
     }
+    std::int64_t spare = 0;
     for (std::size_t t = 0; t < count; ++t) {
       const Shape& shape = plan_.tensors[t];
       const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
-      out_.tensors[t].value = lay(shape, pixel, value[t]);
-      if (out_.tensors[t].needs_gradient) out_.tensors[t].gradient = lay(shape, pixel, gradient[t]);
+      TensorMemory& tensor = out_.tensors[t];
+      tensor.value = lay(shape, pixel, value[t]);
+      tensor.value.offset = reserve(tensor.value.image * plan_.batch_size) + tensor.value.before;
+      if (!tensor.needs_gradient) continue;
+      tensor.gradient = lay(shape, pixel, gradient[t]);
+      if (readers[t] > 1) spare = std::max(spare, tensor.gradient.image * plan_.batch_size);
     }
+    out_.spare_offset = reserve(spare);
+    place_gradients();
   }
 
   // Shared by all steps: packed gradients, transposed weights, sums of a batch norm.
@@ -137,7 +218,9 @@ class Planner {
       const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
       const std::int64_t packed = std::int64_t{panels(out.channels)} * kPanel;
       std::int64_t need = 0;
-      if (step.op == Step::Op::conv)
+      if (step.op == Step::Op::conv && uses_winograd(step, in, out))
+        need = winograd_scratch(step, in, out);
+      else if (step.op == Step::Op::conv)
         need = std::max(packed * out.height * out.width, std::int64_t{panels(in.channels)} *
                                                              kPanel * step.kernel_height *
                                                              step.kernel_width * out.channels);
@@ -145,6 +228,10 @@ class Planner {
         need = std::max(packed * plan_.batch_size, std::int64_t{kPanel} * out.channels);
       else if (step.op == Step::Op::batch_norm)
         need = 8 * packed;
+      else if (step.op == Step::Op::depthwise_conv)
+        need = 2 * packed * step.kernel_height * step.kernel_width;
+      else if (step.op == Step::Op::gate)
+        need = 2 * packed;
       most = std::max(most, need);
     }
     return most;
@@ -161,7 +248,7 @@ class Planner {
       out_.byte_count += round_up(
           std::int64_t{plan_.batch_size} * out.height * out.width * padded(out.channels), 64);
     }
-    if (step.op == Step::Op::conv)
+    if (step.op == Step::Op::conv && !uses_winograd(step, in, out))
       out_.table_bytes +=
           8 * (std::int64_t{out.height} * out.width + std::int64_t{in.height} * in.width +
                std::int64_t{2} * step.kernel_height * step.kernel_width);
@@ -179,11 +266,14 @@ std::uint64_t Memory::total_bytes() const {
   return static_cast<std::uint64_t>(floats * 4 + byte_count + table_bytes);
 }
 
-Memory make_memory(const Plan& plan, int moments) { return Planner(plan, moments).take(); }
+Memory make_memory(const Plan& plan, int moments, bool averages) {
+  return Planner(plan, moments, averages).take();
+}
 
 int moment_count(const OptimizerSpec& optimizer) {
-  if (optimizer.kind != OptimizerSpec::Kind::sgd) return 2;
-  return optimizer.momentum > 0.0 ? 1 : 0;
+  const int momentum = optimizer.momentum > 0.0 ? 1 : 0;
+  if (optimizer.kind == OptimizerSpec::Kind::sgd) return momentum;
+  return optimizer.kind == OptimizerSpec::Kind::rmsprop ? 1 + momentum : 2;
 }
 
 }  // namespace brood::cnn

@@ -17,12 +17,16 @@ struct Layout {
   Shape shape;
   int pixel = 0;
   std::int64_t row = 0, image = 0, offset = 0;
+  std::int64_t before = 0;  // from the start of an image, its halo included, to its first pixel
 };
 
 struct TensorMemory {
   Layout value;
   Layout gradient;              // only where needs_gradient
   bool needs_gradient = false;  // some parameter lies before it
+  // The step whose backward pass writes the gradient first. Gradients that are never needed at the
+  // same time share memory: a halo must be cleared then.
+  int gradient_birth = -1;
 };
 
 // A parameter inside the block of all parameters. A weight is stored in panels of 16 columns,
@@ -42,7 +46,13 @@ struct Memory {
   std::vector<StepMemory> steps;
   std::int64_t parameter_floats = 0;  // of one copy of all parameters
   std::int64_t parameter_offset = 0, gradient_offset = 0, moment_offset = 0, state_offset = 0;
+  std::int64_t state_floats = 0;
+  // Averaged parameters and states; only when asked for.
+  std::int64_t average_offset = 0, state_average_offset = 0;
   std::int64_t scratch_offset = 0;
+  // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.
+  // Laid out as the tensor's gradient; one after another.
+  std::int64_t spare_offset = 0;
   std::int64_t floats = 0;       // of the block
   std::int64_t byte_count = 0;   // of the byte part
   std::int64_t table_bytes = 0;  // address tables of the convolutions
@@ -52,7 +62,7 @@ struct Memory {
 };
 
 // moments: copies of the parameters that the optimizer keeps (0, 1 or 2).
-Memory make_memory(const Plan& plan, int moments);
+Memory make_memory(const Plan& plan, int moments, bool averages = false);
 
 int moment_count(const OptimizerSpec& optimizer);
 

@@ -68,11 +68,14 @@ std::string text(const std::vector<std::int64_t>& shape) {
 
 void Network::Free::operator()(void* block) const { std::free(block); }
 
-Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kernels)
+Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kernels,
+                 double label_smoothing)
     : plan_(std::move(plan)),
       optimizer_(optimizer),
       kernels_(kernels),
-      memory_(make_memory(plan_, moment_count(optimizer))) {
+      light_(light_kernels_of(kernels)),
+      memory_(make_memory(plan_, moment_count(optimizer), optimizer.ema > 0.0)),
+      label_smoothing_(label_smoothing) {
   CHECK(plan_.infeasible.empty(), "the plan was checked");
   if (!memory_.too_large.empty()) throw UserError(memory_.too_large);
   floats_.reset(static_cast<float*>(zeroed(memory_.floats * 4)));
@@ -80,6 +83,8 @@ Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kerne
   for (int value = 0; value < 256; ++value)
     scale_[value] = (static_cast<float>(value) / 255.0F - 0.5F) / 0.5F;
   exponent_.resize(static_cast<std::size_t>(plan_.data.classes));
+  target_.resize(exponent_.size());
+  hits_.resize(static_cast<std::size_t>(plan_.batch_size));
   bind();
 }
 
@@ -94,19 +99,32 @@ void Network::bind() {
     return index < 0 ? nullptr
                      : block(base + memory_.parameters[static_cast<std::size_t>(index)].offset);
   };
+  find_later_readers();
+  overwritten_.resize(plan_.parameters.size());
   for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
     const Step& step = plan_.steps[i];
-    const TensorMemory &in = tensor(step.inputs.front()), &out = tensor(step.output);
+    const TensorMemory& out = tensor(step.output);
     Binding b;
     b.kernels = &kernels_;
+    b.light = &light_;
     b.step = &step;
     b.batch_max = plan_.batch_size;
-    b.x = view(in.value, floats_.get());
+    for (std::size_t k = 0; k < step.inputs.size(); ++k) {
+      const TensorMemory& in = tensor(step.inputs[k]);
+      b.xs.push_back(view(in.value, floats_.get()));
+      b.dxs.push_back(gradient(in));
+      if (spares_[i].input != static_cast<int>(k)) continue;
+      spares_[i].sum = b.dxs.back();
+      b.dxs.back().data = block(memory_.spare_offset);
+      spares_[i].spare = b.dxs.back();
+    }
+    b.x = b.xs.front();
+    b.dx = b.dxs.front();
     b.y = view(out.value, floats_.get());
-    b.dx = gradient(in);
     b.dy = gradient(out);
     b.weight = place(step.weight, memory_.parameter_offset);
     b.bias = place(step.bias, memory_.parameter_offset);
+    if (step.op == Step::Op::dense) overwritten_[static_cast<std::size_t>(step.weight)] = true;
     b.weight_gradient = place(step.weight, memory_.gradient_offset);
     b.bias_gradient = place(step.bias, memory_.gradient_offset);
     if (step.state >= 0) {
@@ -117,11 +135,55 @@ void Network::bind() {
     b.saved = block(memory_.steps[i].saved);
     b.scratch = block(memory_.scratch_offset);
     b.bytes = bytes_.get() + memory_.steps[i].bytes;
+    const auto masks = [this](std::size_t pool) {
+      const int input = plan_.steps[pool].inputs.front();
+      int readers = 0;
+      for (const Step& other : plan_.steps)
+        readers += static_cast<int>(std::count(other.inputs.begin(), other.inputs.end(), input));
+      const auto made = std::find_if(plan_.steps.begin(), plan_.steps.end(),
+                                     [&](const Step& other) { return other.output == input; });
+      return plan_.steps[pool].op == Step::Op::max_pool && readers == 1 &&
+             made != plan_.steps.end() && made->relu;
+    };
+    b.mask_input = masks(i);
+    for (std::size_t next = 0; next < plan_.steps.size(); ++next)
+      b.dy_masked |= plan_.steps[next].inputs.front() == step.output && masks(next);
     layers_.push_back(make_layer(b));
   }
   image_ = view(memory_.tensors.front().value, floats_.get());
   logits_ = view(memory_.tensors.back().value, floats_.get());
   logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
+}
+
+// The last reader of a tensor, first in the way back, leaves its gradient where it belongs; what
+// the others leave in the spare place is added to it.
+void Network::find_later_readers() {
+  std::vector<bool> read(plan_.tensors.size(), false);
+  spares_.resize(plan_.steps.size());
+  for (std::size_t i = plan_.steps.size(); i-- > 0;) {
+    const std::vector<int>& inputs = plan_.steps[i].inputs;
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      const auto t = static_cast<std::size_t>(inputs[k]);
+      if (read[t] && memory_.tensors[t].needs_gradient) {
+        CHECK(spares_[i].input < 0, "there is one spare place");
+        spares_[i].input = static_cast<int>(k);
+      }
+      read[t] = true;
+    }
+  }
+}
+
+void Network::backward(const Pass& pass) {
+  for (std::size_t i = layers_.size(); i-- > 0;) {
+    clear_halos(static_cast<int>(i), pass.batch);
+    layers_[i]->backward(pass);
+    const auto& [input, spare, sum] = spares_[i];
+    if (input < 0) continue;
+    const std::int64_t run = std::int64_t{sum.shape.width} * sum.pixel;
+    for (int n = 0; n < pass.batch; ++n)
+      for (int y = 0; y < sum.shape.height; ++y)
+        light_.accumulate(spare.at(n, y), run, sum.at(n, y));
+  }
 }
 
 void Network::initialise(std::uint64_t seed) {
@@ -142,6 +204,11 @@ void Network::initialise(std::uint64_t seed) {
     }
     scatter(parameter, values, slot.data);
   }
+  if (optimizer_.ema == 0.0) return;
+  std::copy_n(block(memory_.parameter_offset), memory_.parameter_floats,
+              block(memory_.average_offset));
+  std::copy_n(block(memory_.state_offset), memory_.state_floats,
+              block(memory_.state_average_offset));
 }
 
 void Network::set_image(int sample, const std::uint8_t* pixels) {
@@ -153,54 +220,142 @@ void Network::set_image(int sample, const std::uint8_t* pixels) {
   }
 }
 
+void Network::set_mixed_image(int sample, const std::uint8_t* pixels, const std::uint8_t* other,
+                              double share) {
+  const auto own = static_cast<float>(share), rest = static_cast<float>(1.0 - share);
+  const Shape& shape = image_.shape;
+  for (int y = 0; y < shape.height; ++y) {
+    float* to = image_.at(sample, y);
+    for (int x = 0; x < shape.width; ++x, to += image_.pixel)
+      for (int c = 0; c < shape.channels; ++c)
+        to[c] = own * scale_[*pixels++] + rest * scale_[*other++];
+  }
+}
+
 void Network::forward(const Pass& pass) {
   for (const auto& layer : layers_) layer->forward(pass);
 }
 
 BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t dropout_key,
-                           std::uint64_t batch_index) {
+                           std::uint64_t batch_index, const Mixing* mixing) {
+  CHECK(!averaged_, "the average is for evaluations");
   const Pass pass{static_cast<int>(labels.size()), true, dropout_key, batch_index};
   forward(pass);
-  const BatchResult result = loss(labels, true);
-  std::fill_n(block(memory_.gradient_offset), memory_.parameter_floats, 0.0F);
-  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) (*layer)->backward(pass);
+  const BatchResult result = loss(labels, true, mixing);
+  for (std::size_t i = 0; i < memory_.parameters.size(); ++i)
+    if (!overwritten_[i])
+      std::fill_n(block(memory_.gradient_offset + memory_.parameters[i].offset),
+                  memory_.parameters[i].size, 0.0F);
+  backward(pass);
   return result;
+}
+
+// Of the gradients that the backward pass of a step writes first: others lay in their place.
+void Network::clear_halos(int step, int batch) {
+  for (const TensorMemory& tensor : memory_.tensors) {
+    const Layout& g = tensor.gradient;
+    const std::int64_t run = std::int64_t{g.shape.width} * g.pixel;
+    if (!tensor.needs_gradient || tensor.gradient_birth != step || (g.before == 0 && g.row == run))
+      continue;
+    for (int n = 0; n < batch; ++n) {
+      float* image = block(g.offset) + n * g.image;
+      std::fill_n(image - g.before, g.before, 0.0F);
+      for (int y = 0; y + 1 < g.shape.height; ++y)
+        std::fill_n(image + y * g.row + run, g.row - run, 0.0F);
+      const std::int64_t end = (g.shape.height - 1) * g.row + run;
+      std::fill_n(image + end, g.image - g.before - end, 0.0F);
+    }
+  }
 }
 
 BatchResult Network::evaluate(std::span<const std::uint16_t> labels) {
   forward({static_cast<int>(labels.size()), false, 0, 0});
-  return loss(labels, false);
+  return loss(labels, false, nullptr);
+}
+
+// Szegedy and others, "Rethinking the Inception architecture", CVPR 2016 (smoothing); Zhang, Cisse,
+// Dauphin, Lopez-Paz, "mixup", ICLR 2018.
+void Network::aim(std::size_t sample, std::size_t label, bool train, const Mixing* mixing) {
+  std::fill(target_.begin(), target_.end(), 0.0);
+  if (mixing) {
+    target_[label] = mixing->shares[sample];
+    target_[mixing->labels[sample]] += 1.0 - mixing->shares[sample];
+  } else {
+    target_[label] = 1.0;
+  }
+  if (!train || label_smoothing_ == 0.0) return;
+  const double all = label_smoothing_ / static_cast<double>(target_.size());
+  for (double& target : target_) target = target * (1.0 - label_smoothing_) + all;
 }
 
 // Softmax cross-entropy, in double; the gradient is that of the mean over the batch.
-BatchResult Network::loss(std::span<const std::uint16_t> labels, bool gradients) {
+BatchResult Network::loss(std::span<const std::uint16_t> labels, bool train, const Mixing* mixing) {
   BatchResult result;
   const std::size_t classes = exponent_.size();
   const double share = 1.0 / static_cast<double>(labels.size());
   for (std::size_t n = 0; n < labels.size(); ++n) {
     const float* row = logits_.at(static_cast<int>(n));
     const std::size_t label = labels[n];
+    aim(n, label, train, mixing);
     std::size_t best = 0;
     for (std::size_t c = 1; c < classes; ++c)
       if (row[c] > row[best]) best = c;
     const double most = static_cast<double>(row[best]);
-    double sum = 0.0;
+    double sum = 0.0, hoped = 0.0;
     for (std::size_t c = 0; c < classes; ++c) {
       exponent_[c] = exact::exp(static_cast<double>(row[c]) - most);
       sum += exponent_[c];
+      hoped += target_[c] * static_cast<double>(row[c]);
     }
-    result.loss += exact::log(sum) + most - static_cast<double>(row[label]);
+    result.loss += exact::log(sum) + most - hoped;
     // A NaN anywhere makes the sum NaN: such a sample is never counted as right.
-    if (best == label && sum == sum) ++result.correct;
-    if (!gradients) continue;
+    hits_[n] = best == label && sum == sum;
+    result.correct += hits_[n];
+    if (!train) continue;
     float* to = logits_gradient_.at(static_cast<int>(n));
     for (std::size_t c = 0; c < classes; ++c)
-      to[c] = static_cast<float>((exponent_[c] / sum - (c == label ? 1.0 : 0.0)) * share);
+      to[c] = static_cast<float>((exponent_[c] / sum - target_[c]) * share);
   }
   return result;
 }
 
 void Network::update(double learning_rate, std::int64_t update_index) {
+  if (optimizer_.clip_norm > 0.0) clip_gradients();
+  step(learning_rate, update_index);
+  if (optimizer_.ema > 0.0) follow_average(update_index);
+}
+
+// Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013;
+// the 1e-6 is PyTorch's. Gradients that are not finite stay so.
+void Network::clip_gradients() {
+  float* gradient = block(memory_.gradient_offset);
+  const double norm = std::sqrt(light_.square_sum(gradient, memory_.parameter_floats));
+  if (norm > optimizer_.clip_norm)
+    light_.scale(gradient, memory_.parameter_floats,
+                 static_cast<float>(optimizer_.clip_norm / (norm + 1e-6)));
+}
+
+// The first steps keep less, as the starting weights say nothing (TensorFlow's
+// ExponentialMovingAverage with num_updates). The running statistics are averaged alike.
+void Network::follow_average(std::int64_t update_index) {
+  const auto t = static_cast<double>(update_index);
+  const auto keep = static_cast<float>(std::min(optimizer_.ema, (1.0 + t) / (10.0 + t)));
+  light_.average(block(memory_.parameter_offset), memory_.parameter_floats, keep,
+                 block(memory_.average_offset));
+  light_.average(block(memory_.state_offset), memory_.state_floats, keep,
+                 block(memory_.state_average_offset));
+}
+
+void Network::use_average(bool wanted) {
+  if (optimizer_.ema == 0.0 || wanted == averaged_) return;
+  averaged_ = wanted;
+  float* w = block(memory_.parameter_offset);
+  std::swap_ranges(w, w + memory_.parameter_floats, block(memory_.average_offset));
+  float* states = block(memory_.state_offset);
+  std::swap_ranges(states, states + memory_.state_floats, block(memory_.state_average_offset));
+}
+
+void Network::step(double learning_rate, std::int64_t update_index) {
   float* w = block(memory_.parameter_offset);
   const float* gradient = block(memory_.gradient_offset);
   float* first = block(memory_.moment_offset);
@@ -211,6 +366,15 @@ void Network::update(double learning_rate, std::int64_t update_index) {
     kernels_.sgd(w, gradient, o.momentum > 0.0 ? first : nullptr, size,
                  static_cast<float>(learning_rate), static_cast<float>(o.momentum), decay,
                  o.nesterov);
+    return;
+  }
+  if (o.kind == OptimizerSpec::Kind::rmsprop) {
+    light_.rmsprop(w, gradient, first, o.momentum > 0.0 ? first + size : nullptr, size,
+                   {.rate = static_cast<float>(learning_rate),
+                    .alpha = static_cast<float>(o.alpha),
+                    .epsilon = static_cast<float>(o.epsilon),
+                    .momentum = static_cast<float>(o.momentum),
+                    .decay = decay});
     return;
   }
   const bool decoupled = o.kind == OptimizerSpec::Kind::adamw;
@@ -234,12 +398,25 @@ std::vector<Network::Slot> Network::slots() const {
     for (std::size_t i = 0; i < list.size(); ++i)
       out.push_back({&list[i], prefix, block(base + places[i].offset)});
   };
-  add(plan_.parameters, memory_.parameters, memory_.parameter_offset, "");
-  add(plan_.states, memory_.states, memory_.state_offset, "");
-  const char* const names[] = {"optimizer.first_moment.", "optimizer.second_moment."};
+  const auto trained = [&](std::int64_t here, std::int64_t average) {
+    return averaged_ ? average : here;
+  };
+  add(plan_.parameters, memory_.parameters,
+      trained(memory_.parameter_offset, memory_.average_offset), "");
+  add(plan_.states, memory_.states, trained(memory_.state_offset, memory_.state_average_offset),
+      "");
+  // rmsprop keeps the mean square first.
+  const bool square_first = optimizer_.kind == OptimizerSpec::Kind::rmsprop;
+  const char* names[] = {"optimizer.first_moment.", "optimizer.second_moment."};
+  if (square_first) std::swap(names[0], names[1]);
   for (int moment = 0; moment < moment_count(optimizer_); ++moment)
     add(plan_.parameters, memory_.parameters,
         memory_.moment_offset + moment * memory_.parameter_floats, names[moment]);
+  if (optimizer_.ema == 0.0) return out;
+  add(plan_.parameters, memory_.parameters,
+      trained(memory_.average_offset, memory_.parameter_offset), "average.");
+  add(plan_.states, memory_.states, trained(memory_.state_average_offset, memory_.state_offset),
+      "average.");
   return out;
 }
 

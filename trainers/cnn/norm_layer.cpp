@@ -43,12 +43,18 @@ class BatchNorm final : public Layer {
 
   void backward(const Pass& pass) override {
     float *sum = part_[0], *product = part_[1], *scale = part_[2], *a = part_[3], *b = part_[4];
+    float* shift = part_[5];
+    for (int c = 0; c < channels_; ++c) {
+      scale[c] = b_.weight[c] * inverse_[c];
+      shift[c] = b_.bias[c] - mean_[c] * scale[c];
+    }
+    if (!b_.step->relu || b_.dy_masked) shift = nullptr;
     std::fill(sums_.begin(), sums_.end(), 0.0);
     each_row(pass, [&](int n, int y) {
       std::fill_n(sum, channels_, 0.0F);
       std::fill_n(product, channels_, 0.0F);
-      b_.kernels->norm_sums(b_.x.at(n, y), b_.step->relu ? b_.y.at(n, y) : nullptr, b_.dy.at(n, y),
-                            b_.x.shape.width, channels_, mean_, inverse_, sum, product);
+      b_.kernels->norm_sums(b_.x.at(n, y), b_.dy.at(n, y), b_.x.shape.width, channels_, mean_,
+                            inverse_, scale, shift, sum, product);
       for (int c = 0; c < channels_; ++c) {
         total(c) += static_cast<double>(sum[c]);
         total(channels_ + c) += static_cast<double>(product[c]);
@@ -60,12 +66,11 @@ class BatchNorm final : public Layer {
       b_.weight_gradient[c] += static_cast<float>(total(channels_ + c));
       a[c] = static_cast<float>(total(c) / count);
       b[c] = static_cast<float>(total(channels_ + c) / count);
-      scale[c] = b_.weight[c] * inverse_[c];
     }
     if (!b_.dx.data) return;
     each_row(pass, [&](int n, int y) {
       b_.kernels->norm_gradient(b_.x.at(n, y), b_.dy.at(n, y), b_.x.shape.width, channels_, mean_,
-                                inverse_, scale, a, b, b_.dx.at(n, y));
+                                inverse_, scale, shift, a, b, b_.dx.at(n, y));
     });
   }
 

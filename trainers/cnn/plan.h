@@ -13,6 +13,9 @@
 
 namespace brood::cnn {
 
+// Pixels from the first to the last place of a kernel's side.
+constexpr int reach(int kernel, int dilation) { return (kernel - 1) * dilation + 1; }
+
 // Images and classes of a data set, and how many samples each part has after limits and split.
 struct DataShape {
   int height = 0, width = 0, channels = 0, classes = 0;
@@ -43,25 +46,33 @@ struct Parameter {
 struct Step {
   enum class Op : std::uint8_t {
     conv,
+    depthwise_conv,
     dense,
     max_pool,
     avg_pool,
     global_avg_pool,
     batch_norm,
     dropout,
-    relu
+    activation,
+    add,     // of two tensors of one shape
+    concat,  // of the channels
+    gate     // the first input times the sigmoid of the second, one number per channel
   };
-  Op op = Op::relu;
+  Op op = Op::activation;
   std::string pointer;         // of the layer, for messages; "" for the classifier
-  std::vector<int> inputs;     // tensors; one today
+  std::vector<int> inputs;     // tensors; one but for add, concat and gate
   int output = 0;              // tensor
   int weight = -1, bias = -1;  // parameters; scale and shift of a batch norm
   int state = -1;              // running mean; the running variance follows
   int kernel_height = 1, kernel_width = 1, stride_height = 1, stride_width = 1;
+  int dilation_height = 1, dilation_width = 1;  // pixels from one place of a kernel to the next
   int pad_top = 0, pad_left = 0;
-  bool relu = false;         // applied to the result
-  double rate = 0.0;         // of dropout
-  std::uint32_t stream = 0;  // of dropout: which of the step's random streams
+  bool direct = false;                       // of a conv: never by Winograd
+  bool relu = false;                         // applied to the result
+  Activation activation = Activation::none;  // of an activation step
+  double slope = 0.0;                        // of leaky_relu
+  double rate = 0.0;                         // of dropout
+  std::uint32_t stream = 0;                  // of dropout: which of the step's random streams
 };
 
 struct Plan {

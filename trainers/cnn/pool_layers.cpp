@@ -39,9 +39,22 @@ void clear(const View& view, int batch) {
 
 class MaxPool final : public Layer {
  public:
-  explicit MaxPool(const Binding& b) : b_(b) {}
+  explicit MaxPool(const Binding& b)
+      : b_(b),
+        whole_(b.x.shape.height == 2 * b.y.shape.height && b.x.shape.width == 2 * b.y.shape.width),
+        pairs_(b.step->kernel_height == 2 && b.step->kernel_width == 2 &&
+               b.step->stride_height == 2 && b.step->stride_width == 2 && b.step->pad_top == 0 &&
+               b.step->pad_left == 0 && b.x.shape.height >= 2 * b.y.shape.height &&
+               b.x.shape.width >= 2 * b.y.shape.width) {}
 
   void forward(const Pass& pass) override {
+    if (pairs_) {
+      for (int n = 0; n < pass.batch; ++n)
+        for (int i = 0; i < b_.y.shape.height; ++i)
+          b_.kernels->max_pool_2x2(b_.x.at(n, 2 * i), b_.x.row, b_.y.shape.width, b_.y.pixel,
+                                   b_.y.at(n, i), place(n, i, 0));
+      return;
+    }
     for (int n = 0; n < pass.batch; ++n)
       each_window(*b_.step, b_.x, b_.y.shape,
                   [&](const PoolWindow& window, std::int64_t offset, int i, int j) {
@@ -52,13 +65,25 @@ class MaxPool final : public Layer {
 
   void backward(const Pass& pass) override {
     if (!b_.dx.data) return;
-    clear(b_.dx, pass.batch);
-    for (int n = 0; n < pass.batch; ++n)
+    const auto positive = [this](int n, int i, int j) {
+      return b_.mask_input ? b_.y.at(n, i) + j * b_.y.pixel : nullptr;
+    };
+    if (!pairs_ || !whole_) clear(b_.dx, pass.batch);
+    for (int n = 0; n < pass.batch; ++n) {
+      if (pairs_) {
+        for (int i = 0; i < b_.y.shape.height; ++i)
+          b_.kernels->max_pool_2x2_gradient(b_.dy.at(n, i), positive(n, i, 0), place(n, i, 0),
+                                            b_.dx.row, b_.y.shape.width, b_.y.pixel,
+                                            b_.dx.at(n, 2 * i));
+        continue;
+      }
       each_window(*b_.step, b_.dx, b_.y.shape,
                   [&](const PoolWindow& window, std::int64_t offset, int i, int j) {
-                    b_.kernels->max_pool_gradient(b_.dy.at(n, i) + j * b_.dy.pixel, place(n, i, j),
-                                                  window, b_.dx.at(n) + offset);
+                    b_.kernels->max_pool_gradient(b_.dy.at(n, i) + j * b_.dy.pixel,
+                                                  positive(n, i, j), place(n, i, j), window,
+                                                  b_.dx.at(n) + offset);
                   });
+    }
   }
 
  private:
@@ -68,6 +93,8 @@ class MaxPool final : public Layer {
   }
 
   const Binding b_;
+  const bool whole_;  // every input lies in a window
+  const bool pairs_;  // windows of 2x2 side by side, inside the image
 };
 
 class AveragePool final : public Layer {

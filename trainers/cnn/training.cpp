@@ -1,5 +1,7 @@
 #include "trainers/cnn/training.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <bit>
 #include <charconv>
@@ -7,6 +9,7 @@
 #include <vector>
 
 #include "engine/rng.h"
+#include "trainers/cnn/augment.h"
 #include "trainers/cnn/checkpoint.h"
 #include "trainers/cnn/network.h"
 #include "trainers/cnn/schedule.h"
@@ -32,10 +35,28 @@ std::uint64_t bits_of(const Checkpoint& checkpoint, const std::string& key) {
   return bits;
 }
 
+// Of this process, which may have had other trials.
+double peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return 1024.0 * static_cast<double>(usage.ru_maxrss);
+}
+
 // Sums over the samples seen so far of one part of the data.
 struct Tally {
+  struct Class {
+    std::int64_t samples = 0, correct = 0;
+  };
+
   std::int64_t samples = 0, correct = 0;
   double loss = 0.0;
+  std::vector<Class> classes;  // empty unless asked for
+
+  void clear() {
+    samples = correct = 0;
+    loss = 0.0;
+    std::fill(classes.begin(), classes.end(), Class{});
+  }
 
   void add(const BatchResult& batch, std::int64_t size) {
     samples += size;
@@ -52,7 +73,8 @@ class CnnTraining final : public Training {
         data_(*input_.data),
         epoch_(assignment.first_epoch),
         seed_(assignment.seed),
-        dropout_key_(Rng(assignment.seed, 0, Purpose::dropout).bits()) {
+        dropout_key_(Rng(assignment.seed, 0, Purpose::dropout).bits()),
+        augmenter_(spec_.augment, data_, assignment.seed) {
     const DataShape files{data_.height,      data_.width, data_.channels,  data_.classes,
                           data_.train.count, 0,           data_.test.count};
     split_ = make_split(spec_, files, input_.experiment_seed);
@@ -60,8 +82,15 @@ class CnnTraining final : public Training {
     if (!plan.infeasible.empty())
       throw TrialFailure(Cause::trainer, plan.infeasible_pointer + ": " + plan.infeasible);
     check_memory(plan);
-    network_ = std::make_unique<Network>(std::move(plan), spec_.optimizer, *input_.kernels);
-    labels_.resize(static_cast<std::size_t>(network_->plan().batch_size));
+    network_ = std::make_unique<Network>(std::move(plan), spec_.optimizer, *input_.kernels,
+                                         spec_.label_smoothing);
+    const auto batch = static_cast<std::size_t>(network_->plan().batch_size);
+    labels_.resize(batch);
+    partner_labels_.resize(batch);
+    shares_.resize(batch);
+    if (spec_.report_classes)
+      for (std::size_t i = 1; i < kParts; ++i)
+        tallies_[i].classes.resize(static_cast<std::size_t>(data_.classes));
     if (assignment.resume_from.empty()) {
       if (assignment.first_epoch != 1)
         throw UserError("trial starts at epoch " + std::to_string(assignment.first_epoch) +
@@ -108,6 +137,11 @@ class CnnTraining final : public Training {
       add(prefix + "_samples", static_cast<std::uint64_t>(tallies_[i].samples));
       add(prefix + "_correct", static_cast<std::uint64_t>(tallies_[i].correct));
       add(prefix + "_loss", std::bit_cast<std::uint64_t>(tallies_[i].loss));
+      for (std::size_t c = 0; c < tallies_[i].classes.size(); ++c) {
+        const std::string name = prefix + "_class_" + std::to_string(c);
+        add(name + "_samples", static_cast<std::uint64_t>(tallies_[i].classes[c].samples));
+        add(name + "_correct", static_cast<std::uint64_t>(tallies_[i].classes[c].correct));
+      }
     }
     out.arrays = network_->arrays();
     write_checkpoint(path, out);
@@ -121,7 +155,8 @@ class CnnTraining final : public Training {
   static constexpr const char* kPartNames[kParts] = {"train", "val", "test"};
 
   void check_memory(const Plan& plan) const {
-    const Memory memory = make_memory(plan, moment_count(spec_.optimizer));
+    const Memory memory =
+        make_memory(plan, moment_count(spec_.optimizer), spec_.optimizer.ema > 0.0);
     const std::uint64_t need = memory.total_bytes() + data_.bytes();
     if (!memory.too_large.empty()) throw TrialFailure(Cause::memory, memory.too_large);
     if (input_.memory_max > 0 && need > input_.memory_max)
@@ -151,8 +186,13 @@ class CnnTraining final : public Training {
       position_ = number("position");
       for (std::size_t i = 0; i < kParts; ++i) {
         const std::string prefix = kPartNames[i];
-        tallies_[i] = {number(prefix + "_samples"), number(prefix + "_correct"),
-                       std::bit_cast<double>(bits_of(from, prefix + "_loss"))};
+        tallies_[i].samples = number(prefix + "_samples");
+        tallies_[i].correct = number(prefix + "_correct");
+        tallies_[i].loss = std::bit_cast<double>(bits_of(from, prefix + "_loss"));
+        for (std::size_t c = 0; c < tallies_[i].classes.size(); ++c) {
+          const std::string name = prefix + "_class_" + std::to_string(c);
+          tallies_[i].classes[c] = {number(name + "_samples"), number(name + "_correct")};
+        }
       }
       if (position_ > static_cast<std::int64_t>(part().size()))
         throw UserError("it was made with more samples");
@@ -175,35 +215,78 @@ class CnnTraining final : public Training {
     return phase_ == Phase::validation ? split_.validation : split_.test;
   }
 
-  // One batch of the present phase.
-  void work() {
-    const bool train = phase_ == Phase::train;
-    const std::vector<std::uint32_t>& indices = train ? order_ : part();
-    const Images& images = phase_ == Phase::test ? data_.test : data_.train;
-    const auto left = static_cast<std::int64_t>(indices.size()) - position_;
-    const std::int64_t size = std::min<std::int64_t>(left, network_->plan().batch_size);
+  void load_train(std::int64_t size) {
     for (std::int64_t i = 0; i < size; ++i) {
-      const std::uint32_t sample = indices[static_cast<std::size_t>(position_ + i)];
+      const auto place = static_cast<std::size_t>(i);
+      const std::uint32_t sample = order_[static_cast<std::size_t>(position_ + i)];
+      const Augmenter::Sample image = augmenter_.image(epoch_, sample, split_.train);
+      labels_[place] = data_.train.labels[sample];
+      if (!image.other) {
+        network_->set_image(static_cast<int>(i), image.pixels);
+        continue;
+      }
+      network_->set_mixed_image(static_cast<int>(i), image.pixels, image.other, image.share);
+      partner_labels_[place] = data_.train.labels[image.partner];
+      shares_[place] = image.share;
+    }
+  }
+
+  void train_batch(std::int64_t size) {
+    const auto count = static_cast<std::size_t>(size);
+    network_->use_average(false);
+    load_train(size);
+    const Mixing mixing{{partner_labels_.data(), count}, {shares_.data(), count}};
+    tallies_[0].add(
+        network_->train({labels_.data(), count}, dropout_key_, static_cast<std::uint64_t>(batch_),
+                        augmenter_.mixes() ? &mixing : nullptr),
+        size);
+    network_->update(learning_rate(spec_, network_->plan().steps_per_epoch(), batch_), batch_ + 1);
+    ++batch_;
+  }
+
+  void evaluate_batch(std::int64_t size) {
+    network_->use_average(true);
+    const Images& images = phase_ == Phase::test ? data_.test : data_.train;
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::uint32_t sample = part()[static_cast<std::size_t>(position_ + i)];
       network_->set_image(static_cast<int>(i), data_.pixels(images, sample));
       labels_[static_cast<std::size_t>(i)] = images.labels[sample];
     }
-    const std::span<const std::uint16_t> labels(labels_.data(), static_cast<std::size_t>(size));
-    if (train) {
-      const std::int64_t per_epoch = network_->plan().steps_per_epoch();
-      tallies_[0].add(network_->train(labels, dropout_key_, static_cast<std::uint64_t>(batch_)),
-                      size);
-      network_->update(learning_rate(spec_, per_epoch, batch_), batch_ + 1);
-      ++batch_;
-    } else {
-      tallies_[static_cast<std::size_t>(phase_)].add(network_->evaluate(labels), size);
+    Tally& tally = tallies_[static_cast<std::size_t>(phase_)];
+    tally.add(network_->evaluate({labels_.data(), static_cast<std::size_t>(size)}), size);
+    if (tally.classes.empty()) return;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(size); ++i) {
+      ++tally.classes[labels_[i]].samples;
+      tally.classes[labels_[i]].correct += network_->hits()[i];
     }
+  }
+
+  // One batch of the present phase.
+  void work() {
+    const auto count = static_cast<std::int64_t>(part().size());
+    const std::int64_t size =
+        std::min<std::int64_t>(count - position_, network_->plan().batch_size);
+    if (phase_ == Phase::train)
+      train_batch(size);
+    else
+      evaluate_batch(size);
     position_ += size;
-    if (position_ < static_cast<std::int64_t>(indices.size())) return;
+    if (position_ < count) return;
     position_ = 0;
     do {
       phase_ = static_cast<Phase>(static_cast<std::uint8_t>(phase_) + 1);
     } while (phase_ != Phase::done &&
              (part().empty() || (phase_ == Phase::test && !spec_.evaluate_test)));
+  }
+
+  // The planner's figures, so that a constraint means the same before and after.
+  void report_cost(Report& report) const {
+    const Plan& plan = network_->plan();
+    report.metrics.push_back({"parameters", static_cast<double>(plan.parameter_count)});
+    report.metrics.push_back({"flops", plan.total_flops(spec_.epochs, spec_.evaluate_test)});
+    report.metrics.push_back(
+        {"memory_bytes", static_cast<double>(network_->memory().total_bytes() + data_.bytes())});
+    report.metrics.push_back({"peak_memory_bytes", peak_memory_bytes(), false});
   }
 
   Report finish_epoch() {
@@ -217,14 +300,20 @@ class CnnTraining final : public Training {
       report.metrics.push_back({prefix + "_loss", tally.loss / samples});
       report.metrics.push_back(
           {prefix + "_accuracy", static_cast<double>(tally.correct) / samples});
+      for (std::size_t c = 0; c < tally.classes.size(); ++c)
+        if (tally.classes[c].samples > 0)
+          report.metrics.push_back({prefix + "_accuracy_class_" + std::to_string(c),
+                                    static_cast<double>(tally.classes[c].correct) /
+                                        static_cast<double>(tally.classes[c].samples)});
     }
+    if (spec_.report_cost) report_cost(report);
     report.metrics.push_back({"seconds", seconds_, false});
     report.metrics.push_back(
         {"images_per_second",
          static_cast<double>(tallies_[0].samples) / std::max(train_seconds_, 1e-9), false});
     ++epoch_;
     phase_ = Phase::train;
-    for (Tally& tally : tallies_) tally = {};
+    for (Tally& tally : tallies_) tally.clear();
     seconds_ = train_seconds_ = 0.0;
     shuffle();
     return report;
@@ -235,11 +324,13 @@ class CnnTraining final : public Training {
   const Dataset& data_;
   Split split_;
   std::unique_ptr<Network> network_;
-  std::vector<std::uint16_t> labels_;
-  std::vector<std::uint32_t> order_;  // of the training part in this epoch
+  std::vector<std::uint16_t> labels_, partner_labels_;  // of the batch
+  std::vector<double> shares_;                          // of the batch's own labels
+  std::vector<std::uint32_t> order_;                    // of the training part in this epoch
 
   int epoch_;  // under way; 1, 2, ...
   const std::uint64_t seed_, dropout_key_;
+  Augmenter augmenter_;
   std::int64_t batch_ = 0;  // training batches done since the start
   Phase phase_ = Phase::train;
   std::int64_t position_ = 0;  // samples of the phase's part done

@@ -25,7 +25,11 @@ struct TrainingInput {
 //
 // A report has the exact metrics train_loss, train_accuracy (means over the epoch, while it
 // learned), val_loss and val_accuracy when there is a validation part, test_loss and test_accuracy
-// when the config asks for them; and the measured ones seconds and images_per_second.
+// when the config asks for them; and the measured ones seconds and images_per_second. train_loss is
+// what is minimised, with smoothed and mixed targets; the others are plain cross-entropies. With
+// "report": class_accuracy adds val_accuracy_class_0, ... (and of the test), where a class has
+// samples; cost adds the exact parameters, flops (of the whole training) and memory_bytes, as
+// planned, and the measured peak_memory_bytes of the process.
 std::unique_ptr<Training> make_training(TrainingInput input, const Assignment& assignment);
 
 }  // namespace brood::cnn

@@ -1,0 +1,133 @@
+// Steps with several inputs: the sum of a residual, branches side by side, a gate per channel.
+#include <algorithm>
+
+#include "trainers/cnn/layers.h"
+
+namespace brood::cnn {
+
+namespace {
+
+class Add final : public Layer {
+ public:
+  explicit Add(const Binding& b) : b_(b) {}
+
+  void forward(const Pass& pass) override {
+    each_row(pass, [&](int n, int y) {
+      b_.light->add(b_.xs[0].at(n, y), b_.xs[1].at(n, y), run(), b_.step->relu, b_.y.at(n, y));
+    });
+  }
+
+  void backward(const Pass& pass) override {
+    for (const View& dx : b_.dxs) {
+      if (!dx.data) continue;
+      each_row(pass, [&](int n, int y) {
+        if (b_.step->relu)
+          b_.kernels->relu_gradient(b_.y.at(n, y), b_.dy.at(n, y), run(), dx.at(n, y));
+        else
+          std::copy_n(b_.dy.at(n, y), run(), dx.at(n, y));
+      });
+    }
+  }
+
+ private:
+  // All three images are padded alike: neither sum nor projection is the image itself without
+  // padded channels, as an activation or a sum reads it (see memory.cpp).
+  std::int64_t run() const { return std::int64_t{b_.y.shape.width} * b_.y.pixel; }
+
+  template <class Visit>
+  void each_row(const Pass& pass, Visit visit) const {
+    for (int n = 0; n < pass.batch; ++n)
+      for (int y = 0; y < b_.y.shape.height; ++y) visit(n, y);
+  }
+
+  const Binding b_;
+};
+
+class Concat final : public Layer {
+ public:
+  explicit Concat(const Binding& b) : b_(b) {}
+
+  void forward(const Pass& pass) override {
+    int first = 0;
+    for (const View& x : b_.xs) {
+      each_pixel(
+          pass, x,
+          [&](const float* from, float* to) { std::copy_n(from, x.shape.channels, to + first); },
+          b_.y);
+      first += x.shape.channels;
+    }
+  }
+
+  void backward(const Pass& pass) override {
+    int first = 0;
+    for (std::size_t i = 0; i < b_.xs.size(); ++i) {
+      const View& dx = b_.dxs[i];
+      const int channels = b_.xs[i].shape.channels;
+      if (dx.data)
+        each_pixel(
+            pass, b_.dy,
+            [&](const float* from, float* to) {
+              std::copy_n(from + first, channels, to);
+              std::fill(to + channels, to + dx.pixel, 0.0F);
+            },
+            dx);
+      first += channels;
+    }
+  }
+
+ private:
+  template <class Visit>
+  static void each_pixel(const Pass& pass, const View& from, Visit visit, const View& to) {
+    for (int n = 0; n < pass.batch; ++n)
+      for (int y = 0; y < to.shape.height; ++y)
+        for (int x = 0; x < to.shape.width; ++x)
+          visit(from.at(n, y) + x * from.pixel, to.at(n, y) + x * to.pixel);
+  }
+
+  const Binding b_;
+};
+
+class Gate final : public Layer {
+ public:
+  explicit Gate(const Binding& b)
+      : b_(b), channels_(b.y.pixel), factor_(b.scratch), sum_(b.scratch + b.y.pixel) {}
+
+  void forward(const Pass& pass) override {
+    for (int n = 0; n < pass.batch; ++n) {
+      b_.light->sigmoid(b_.xs[1].at(n), channels_, factor_);
+      for (int y = 0; y < b_.y.shape.height; ++y)
+        b_.light->gate(b_.x.at(n, y), factor_, b_.y.shape.width, channels_, b_.y.at(n, y));
+    }
+  }
+
+  void backward(const Pass& pass) override {
+    const int width = b_.y.shape.width;
+    for (int n = 0; n < pass.batch; ++n) {
+      b_.light->sigmoid(b_.xs[1].at(n), channels_, factor_);
+      std::fill_n(sum_, channels_, 0.0F);
+      for (int y = 0; y < b_.y.shape.height; ++y) {
+        b_.light->gate_sums(b_.x.at(n, y), b_.dy.at(n, y), width, channels_, sum_);
+        if (b_.dx.data) b_.light->gate(b_.dy.at(n, y), factor_, width, channels_, b_.dx.at(n, y));
+      }
+      float* to = b_.dxs[1].at(n);
+      for (int c = 0; c < channels_; ++c) to[c] = sum_[c] * factor_[c] * (1.0F - factor_[c]);
+    }
+  }
+
+ private:
+  const Binding b_;
+  const int channels_;
+  float *factor_, *sum_;  // one number per channel
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_add(const Binding& binding) { return std::make_unique<Add>(binding); }
+
+std::unique_ptr<Layer> make_concat(const Binding& binding) {
+  return std::make_unique<Concat>(binding);
+}
+
+std::unique_ptr<Layer> make_gate(const Binding& binding) { return std::make_unique<Gate>(binding); }
+
+}  // namespace brood::cnn
