@@ -1,5 +1,9 @@
 #include "trainers/cnn/network.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -14,12 +18,19 @@ namespace brood::cnn {
 namespace {
 
 void* zeroed(std::int64_t bytes) {
-  const auto rounded = static_cast<std::size_t>((std::max<std::int64_t>(bytes, 64) + 63) / 64 * 64);
-  void* block = std::aligned_alloc(64, rounded);
+  // A large block begins on a huge page, where the system has them: fewer address look-ups fail.
+  constexpr std::int64_t kHuge = 2 * 1024 * 1024;
+  const std::int64_t unit = bytes >= kHuge ? kHuge : 64;
+  const auto rounded =
+      static_cast<std::size_t>((std::max<std::int64_t>(bytes, 64) + unit - 1) / unit * unit);
+  void* block = std::aligned_alloc(static_cast<std::size_t>(unit), rounded);
   if (!block)
     throw UserError("no memory for " + std::to_string(rounded / 1024 / 1024) +
                     " MiB; use a smaller network or batch, or fewer executors");
-  std::memset(block, 0, rounded);
+#if defined(__linux__)
+  if (unit == kHuge) madvise(block, rounded, MADV_HUGEPAGE);
+#endif
+  std::memset(block, 0, static_cast<std::size_t>(bytes));
   return block;
 }
 
