@@ -151,7 +151,8 @@ void Controller::start_nodes() {
     for (const auto& [number, node] : nodes)
       if (!node.gone && common.empty()) common = node.hello.numeric_classes;
     for (const auto& [number, node] : nodes)
-      if (!node.gone) std::erase_if(common, [&](const auto& c) { return !offers(node, c); });
+      if (!node.gone)
+        std::erase_if(common, [&, &offered = node](const auto& c) { return !offers(offered, c); });
     numeric_class_ = !options_.numeric_class.empty() ? options_.numeric_class
                      : common.empty()                ? "any"
                                                      : common.front();

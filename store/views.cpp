@@ -90,7 +90,8 @@ constexpr const char* kExperiments = R"(SELECT e.name AS name, e.state AS state,
 
 constexpr const char* kAllTrials =
     R"(, t.origin AS origin, t.first_epoch AS first_epoch, t.last_epoch AS last_epoch,
-  t.best_epoch AS best_epoch, t.parent AS parent, t.same_as AS same_as, t.cause AS cause, t.why AS why
+  t.best_epoch AS best_epoch, t.parent AS parent, t.same_as AS same_as, t.cause AS cause,
+  t.why AS why
   FROM trial t JOIN experiment e ON e.id = t.experiment)";
 
 }  // namespace
