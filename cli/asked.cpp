@@ -57,18 +57,6 @@ std::string in_words(std::string text) {
   return text;
 }
 
-// As typed into a shell.
-std::string shell_word(const std::string& text) {
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           std::string_view("_-./+:,@%=").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) return text;
-  std::string out = "'";
-  for (const char c : printable(text)) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
 }  // namespace
 
 Where resolved(const Where& where) {
@@ -90,6 +78,17 @@ bool alive(Reader& reader, const ExperimentRecord& experiment) {
   const std::vector<SessionRecord> sessions = reader.sessions(experiment);
   if (sessions.empty() || sessions.back().ended_us) return false;
   return writer->starts_with("process " + std::to_string(sessions.back().session.pid) + " ");
+}
+
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("_-./+:,@%=").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : printable(text)) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
 }
 
 std::string resume_command(Reader& reader, const ExperimentRecord& experiment) {

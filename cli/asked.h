@@ -24,6 +24,9 @@ Where resolved(const Where& where);
 // Is a process running this experiment now? Told by the lock, so also after a kill -9.
 bool alive(Reader& reader, const ExperimentRecord& experiment);
 
+// As typed into a shell: quoted where it needs to be.
+std::string shell_word(const std::string& text);
+
 // The command that continues it: brood resume DATABASE. Not its config: the record has what --set
 // changed, and stays where it is.
 std::string resume_command(Reader& reader, const ExperimentRecord& experiment);

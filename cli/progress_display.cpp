@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "cli/asked.h"
 #include "cli/table.h"
 
 namespace brood {
@@ -25,29 +25,15 @@ std::string span(Millis time) {
   return std::to_string(s / 3600) + " h " + std::to_string(s % 3600 / 60) + " min";
 }
 
-std::string short_number(double value) {
-  std::array<char, 32> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%.6g", value);
-  return buffer.data();
-}
-
-// Of a reason that goes on with the tail of a log.
-std::string first_line(const std::string& text) {
-  std::string line = text.substr(0, text.find('\n'));
-  const std::string heading = "; the last lines of its log:";
-  if (line.ends_with(heading)) line.resize(line.size() - heading.size());
-  return line;
-}
-
 std::string trial_line(const ExperimentSpec& spec, const Trial& trial) {
   std::string line = "trial " + std::to_string(trial.id) + " " + std::string(to_text(trial.state));
-  if (trial.objective) line += "  " + spec.objective.metric + " " + short_number(*trial.objective);
+  if (trial.objective) line += "  " + spec.objective.metric + " " + shown_number(*trial.objective);
   line += " ";
   for (const auto& [name, value] : trial.params.entries()) {
     const auto* real = std::get_if<double>(&value);
-    line += " " + name + "=" + (real != nullptr ? short_number(*real) : to_text(value));
+    line += " " + name + "=" + (real != nullptr ? shown_number(*real) : to_text(value));
   }
-  if (!trial.why.empty()) line += "  (" + first_line(trial.why) + ")";
+  if (!trial.why.empty()) line += "  (" + short_reason(trial.why) + ")";
   return printable(line);
 }
 
@@ -94,11 +80,11 @@ class Lines final : public Observer {
     std::string text = counts(p) + "; " + machine(p);
     if (p.best_objective)
       text +=
-          "; best " + short_number(*p.best_objective) + " (trial " + std::to_string(*p.best) + ")";
+          "; best " + shown_number(*p.best_objective) + " (trial " + std::to_string(*p.best) + ")";
     line(text);
   }
   void trial_ended(const Trial& trial) override { line(trial_line(spec_, trial)); }
-  void note(const std::string& sentence) override { line(printable(first_line(sentence))); }
+  void note(const std::string& sentence) override { line(short_reason(sentence)); }
 
  private:
   void line(const std::string& text) {
@@ -132,7 +118,7 @@ class Live final : public Observer {
     }
     block_.push_back(machine(p));
     if (p.best_objective)
-      block_.push_back("best " + spec_.objective.metric + " " + short_number(*p.best_objective) +
+      block_.push_back("best " + spec_.objective.metric + " " + shown_number(*p.best_objective) +
                        " (trial " + std::to_string(*p.best) + ")");
     if (!p.trouble.empty()) block_.push_back("waiting: " + p.trouble);
     for (const RunningTrial& r : p.running) {
@@ -147,7 +133,7 @@ class Live final : public Observer {
     draw({});
   }
   void trial_ended(const Trial& trial) override { draw(trial_line(spec_, trial)); }
-  void note(const std::string& sentence) override { draw(printable(first_line(sentence))); }
+  void note(const std::string& sentence) override { draw(short_reason(sentence)); }
 
  private:
   std::size_t width() const {

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/asked.h"
 #include "cli/config.h"
 #include "cli/questions.h"
 #include "cli/run_log.h"
@@ -182,7 +183,7 @@ void say_what_comes(const ExperimentSpec& spec, int executors, bool known) {
 
 // Works from here on, whatever --set changed: the database knows the config that ran.
 std::string resume_command(const ExperimentSpec& spec) {
-  return "brood resume " + near(spec.output.database) + " -e " + spec.name;
+  return "brood resume " + shell_word(near(spec.output.database)) + " -e " + spec.name;
 }
 
 int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const RunOptions& options,
@@ -204,10 +205,11 @@ int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const Run
       std::printf("Nothing was left to do. To go further, raise the budget or the generations.\n");
     if (best.empty() && counts.failed > 0)
       std::printf("No trial has a result: %lld failed. Ask `brood why 0 %s`.\n",
-                  static_cast<long long>(counts.failed), near(spec.output.database).c_str());
+                  static_cast<long long>(counts.failed),
+                  shell_word(near(spec.output.database)).c_str());
   }
   if (options.display != Display::quiet && !best.empty()) {
-    const std::string database = near(spec.output.database);
+    const std::string database = shell_word(near(spec.output.database));
     std::printf("\n");
     std::fflush(stdout);
     BestOptions ranking;

@@ -119,7 +119,7 @@ void Controller::retain_checkpoints(const Trial& t) {
     best_.pop_back();
   }
   if (ranks && spec_.output.keep_best == 0) drop_checkpoints(t.id, kAllEpochs);
-  if (t.id >= ended_before_ && saves()) sweep_checkpoints(t.id);
+  if (t.id >= ended_before_) sweep_checkpoints(t.id);
 }
 
 }  // namespace brood
