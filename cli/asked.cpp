@@ -121,6 +121,10 @@ std::string event_text(const EventRecord& event) {
       out += " (" + in_words(cause->get<std::string>()) + ")";
     return printable(out + ", charged");
   }
+  if (event.kind == "end" && body.is_object())
+    return printable("its training was ended after epoch " +
+                     std::to_string(body.value("after_epoch", std::int64_t{0})) + " (" +
+                     in_words(body.value("cause", "")) + ")");
   const std::string text = body.is_string() ? body.get<std::string>() : event.body;
   if (event.kind == "nondeterministic_trainer" && body.is_string()) return printable(text);
   return printable(in_words(event.kind) + ": " + text);

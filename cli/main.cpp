@@ -91,6 +91,7 @@ int run_or_resume(const Arguments& a, bool resume) {
     options.executors = static_cast<int>(*executors);
   options.display = display(a);
   options.resume = resume;
+  options.events = a.text("events");
   return run_command(options);
 }
 
@@ -98,6 +99,7 @@ std::vector<Command> run_commands() {
   const std::vector<Argument> common = {
       many("set", "override one value of the config: --set trainer.epochs=3"),
       option("executors,j", "trials at a time (under mpirun: on each rank)"),
+      option("events", "a database of this experiment: what came from outside there is repeated"),
       option("progress", "auto, live, lines or none"), flag("quiet,q", "no progress")};
   std::vector<Argument> run = {positional("config", "the experiment", true)};
   std::vector<Argument> resume = {positional("config", "a config or a database", true),

@@ -128,14 +128,38 @@ void resolve_memory(ExperimentSpec& spec, const std::optional<ExperimentRecord>&
   spec.config = config.dump();
 }
 
-void require_same(const ExperimentSpec& spec, const ExperimentRecord& record) {
+std::string refused_changes(const ExperimentSpec& spec, const ExperimentRecord& record) {
   std::string refused;
   for (const ConfigChange& change : compare_configs(record.config, spec.config))
     if (!change.allowed) refused += "\n  " + to_text(change);
+  return refused;
+}
+
+void require_same(const ExperimentSpec& spec, const ExperimentRecord& record) {
+  const std::string refused = refused_changes(spec, record);
   if (!refused.empty())
     throw UserError(spec.file + ": experiment \"" + spec.name + "\" is in " + spec.output.database +
                     " already, with another config:" + refused +
                     "\nGive this one a name of its own (experiment/name), or undo the change");
+}
+
+// The event log that this run is to repeat, and the memory limit that went with it.
+std::vector<EventLogged> events_of(const std::string& database, ExperimentSpec& spec,
+                                   std::uint64_t machine_bytes) {
+  std::error_code ignored;
+  if (fs::equivalent(database, spec.output.database, ignored))
+    throw UserError(database +
+                    ": is the database of this run itself: give the repetition one of "
+                    "its own (--set output.database=...)");
+  const auto record = record_of(database, spec.name);
+  if (!record)
+    throw UserError(database + ": holds no experiment \"" + spec.name +
+                    "\" whose event log could be repeated");
+  resolve_memory(spec, record, machine_bytes);
+  if (const std::string refused = refused_changes(spec, *record); !refused.empty())
+    throw UserError(database + ": its event log is of another experiment \"" + spec.name +
+                    "\":" + refused);
+  return Reader(database).facts(*record);
 }
 
 Session session_of(const ExperimentSpec& spec, int executors, const char* launcher) {
@@ -241,6 +265,7 @@ int run_command(const RunOptions& options) {
       options.executors.value_or(spec.resources.executors.value_or(cluster ? 1 : self.cores));
   controls.lease = cluster ? Millis{10000} : Millis{0};
   const int executors = controls.nodes * controls.workers_per_node;
+  if (!options.events.empty()) controls.replay = events_of(options.events, spec, self.bytes);
   resolve_memory(spec, record, self.bytes);
   if (record) require_same(spec, *record);
   controls.session = session_of(spec, executors, cluster ? "mpi" : "local");

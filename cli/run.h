@@ -17,6 +17,7 @@ struct RunOptions {
   std::optional<int> executors;        // instead of the config's
   Display display = Display::automatic;
   bool resume = false;  // the experiment must exist
+  std::string events;   // a database: repeats the event log that it has of this experiment
 };
 
 // Exit statuses beside 0 (the experiment is complete) and 2 (an error, by UserError).

@@ -168,8 +168,10 @@ void Controller::start_nodes() {
     Setup setup;
     setup.trainer = trainer_setup(spec_, options_.base_dir, numeric_class_);
     setup.workers = options_.workers_per_node;
-    setup.report_timeout_ms = spec_.fault_tolerance.report_timeout.value_or(Millis{0}).count();
-    setup.max_trial_ms = spec_.budget.max_trial_time.value_or(Millis{0}).count();
+    if (!facts_.replays()) {
+      setup.report_timeout_ms = spec_.fault_tolerance.report_timeout.value_or(Millis{0}).count();
+      setup.max_trial_ms = spec_.budget.max_trial_time.value_or(Millis{0}).count();
+    }
     setup.lease_ms = options_.lease.count();
     setup.log_dir = options_.files_dir.empty() ? "" : options_.files_dir + "/workers";
     transport_.send({number, 0}, encode(setup));

@@ -26,6 +26,7 @@
 #include "engine/clock.h"
 #include "engine/executors.h"
 #include "engine/experiment.h"
+#include "engine/facts.h"
 #include "engine/message.h"
 #include "engine/progress.h"
 #include "engine/stopper.h"
@@ -49,6 +50,9 @@ struct ControllerOptions {
   std::function<void(bool created)>
       on_open;            // called once the store is ours, before anything starts
   int verify_every = 64;  // on resume, every n-th stored proposal is made again and compared
+  // The event log of another run of this experiment: its facts take effect here, and nothing else
+  // ends a trial early.
+  std::optional<std::vector<EventLogged>> replay = std::nullopt;
 };
 
 struct Ending {
@@ -101,6 +105,11 @@ class Controller {
   void load(History history);
   void load_live(Trial& trial, int attempts, int charged, const AttemptEnded& last);
   void verify_proposals();
+
+  // controller_facts.cpp
+  void load_facts(const History& history);
+  void end_early(TrialId k, Live& live, Cause cause, const std::string& why);
+  void obey_facts(TrialId k, Live& live);
 
   // controller.cpp: frames
   void take(const Envelope& envelope);
@@ -172,6 +181,7 @@ class Controller {
   std::vector<Trial> trials_;  // by id
   std::unordered_map<TrialId, Live> live_;
   PointIndex points_;
+  Facts facts_;
   Verdicts verdicts_;
   std::set<TrialId> retry_;  // waiting for an executor again, smallest first
   static constexpr int kAllEpochs = std::numeric_limits<int>::max();

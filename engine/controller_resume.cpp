@@ -15,6 +15,7 @@ void Controller::resume() {
   const bool created = history.created;
   const bool changed = history.config != spec_.config;
   numeric_class_ = history.numeric_class;
+  load_facts(history);
   load(std::move(history));
   verify_proposals();
   if (changed) store_.set_config(spec_.config);
@@ -70,11 +71,13 @@ void Controller::load_live(Trial& t, int attempts, int charged, const AttemptEnd
     live.values.push_back(oriented(metric->value));
     if (!std::isfinite(metric->value)) live.end = nan_end(report.epoch, metric->value);
   }
-  // What the trainer, or its last charged crash, had come to before the verdicts on its reports
-  // were known.
-  const bool result = last.end == to_text(Cause::trainer);
-  const bool used_up = last.charged && charged > spec_.fault_tolerance.max_retries_per_trial;
-  if (!live.end && (result || used_up)) live.end = Live::End{cause(last.end), last.why};
+  // What the trainer had come to before the verdicts on its reports were known.
+  if (!live.end && last.end == to_text(Cause::trainer))
+    live.end = Live::End{Cause::trainer, last.why};
+  obey_facts(t.id, live);
+  // The record of an older version, which wrote no event of it.
+  if (!live.end && last.charged && charged > spec_.fault_tolerance.max_retries_per_trial)
+    end_early(t.id, live, cause(last.end), last.why);
   requeue(t.id, live);
 }
 

@@ -136,8 +136,14 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   else
     verdicts_.end(fresh.id);
   trials_.push_back(fresh);
+  const TrialId k = fresh.id;
   put(TrialAdded{std::move(fresh)});
-  return trains;
+  if (trains) {
+    Live& live = live_.at(k);
+    obey_facts(k, live);
+    if (live.end) advance(k);
+  }
+  return live_.count(k) > 0;
 }
 
 void Controller::dispatch() {
@@ -284,6 +290,7 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
     transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
     end_attempt(k, live, std::string(to_text(Cause::nan)), false, live.end->why);
   }
+  obey_facts(k, live);
   advance(k);
 }
 
@@ -311,7 +318,7 @@ void Controller::end_attempt(TrialId k, Live& live, const std::string& end, bool
 // The attempt died: by its own fault (charged) or not.
 void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& why,
                        std::uint64_t max_rss) {
-  const bool charged = cause != Cause::lost && !live.gained_checkpoint;
+  const bool charged = cause != Cause::lost && !live.gained_checkpoint && !facts_.replays();
   end_attempt(k, live, std::string(to_text(cause)), charged, why, max_rss);
   ++progress_.retried;
   const Trial& t = trial(k);
@@ -321,9 +328,11 @@ void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& wh
     return;
   }
   if (!charged && ++live.losses >= kLossesMax) {
-    live.end = Live::End{cause, "lost " + std::to_string(live.losses) +
-                                    " times in a row, which looks like its own doing: " + why};
-    put(EventLogged{k, clock_.wall_us(), "given_up", Json(why).dump()});
+    const std::string lost = "lost " + std::to_string(live.losses) + " times in a row";
+    if (facts_.replays())
+      throw UserError("trial " + std::to_string(k) + " was " + lost +
+                      " here, which the event log " + "that is repeated does not know: " + why);
+    end_early(k, live, cause, lost + ", which looks like its own doing: " + why);
     return advance(k);
   }
   if (charged) {
@@ -332,7 +341,7 @@ void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& wh
                     Json({{"attempt", live.attempt}, {"cause", to_text(cause)}}).dump()});
   }
   if (live.charged > spec_.fault_tolerance.max_retries_per_trial) {
-    live.end = Live::End{cause, why};
+    end_early(k, live, cause, why);
     advance(k);
     return;
   }

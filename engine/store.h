@@ -104,6 +104,7 @@ struct History {
   std::vector<AttemptEnded> last_ends;       // by trial: how its last attempt ended, if it did
   std::vector<Judged> verdicts;              // ordered by (epoch, trial)
   std::vector<CheckpointSaved> checkpoints;  // not dropped; ordered by (trial, epoch)
+  std::vector<EventLogged> facts;            // what engine/facts.h reads; in the order of put()
   std::int64_t session = 0;                  // 1, 2, ...: this one; the fence of every assignment
 };
 

@@ -150,6 +150,18 @@ void load_checkpoints(sqlite::Connection& db, std::int64_t first, std::int64_t l
 
 }  // namespace
 
+std::vector<EventLogged> load_facts(sqlite::Connection& db, std::int64_t experiment) {
+  std::vector<EventLogged> facts;
+  Statement rows(db,
+                 "SELECT ifnull(at_trial, -1), at_us, kind, body FROM event WHERE experiment = ?1 "
+                 "AND (at_trial IS NOT NULL OR kind = 'replay') ORDER BY seq");
+  rows.bind(1, experiment);
+  while (rows.step())
+    facts.push_back(
+        {rows.whole(0), rows.whole(1), std::string(rows.text(2)), std::string(rows.text(3))});
+  return facts;
+}
+
 std::optional<std::int64_t> find_experiment(sqlite::Connection& db, const std::string& name) {
   Statement find(db, "SELECT id FROM experiment WHERE name = ?1");
   if (!find.bind(1, std::string_view(name)).step()) return std::nullopt;
@@ -242,6 +254,7 @@ History load_history(sqlite::Connection& db, std::int64_t experiment) {
   load_attempts(db, first, last, history);
   load_verdicts(db, experiment, history);
   load_checkpoints(db, first, last, history);
+  history.facts = load_facts(db, experiment);
   return history;
 }
 

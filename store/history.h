@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/store.h"
 #include "store/layout.h"
@@ -21,6 +22,9 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment, cons
 
 // Everything but `created` and `session`.
 History load_history(sqlite::Connection& db, std::int64_t experiment);
+
+// What engine/facts.h reads, in the order in which it was put.
+std::vector<EventLogged> load_facts(sqlite::Connection& db, std::int64_t experiment);
 
 // One trial with all its reports, official and speculative; nullopt: there is none.
 std::optional<Trial> load_trial(sqlite::Connection& db, const Layout& layout, TrialId trial);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "engine/facts.h"
 #include "engine/suggest.h"
 #include "store/history.h"
 #include "store/schema.h"
@@ -299,6 +300,26 @@ std::vector<EventRecord> Reader::events(const ExperimentRecord& experiment, std:
                    std::string(rows.text(3))});
   std::reverse(out.begin(), out.end());
   return out;
+}
+
+std::vector<EventLogged> Reader::facts(const ExperimentRecord& experiment) {
+  std::vector<EventLogged> facts = load_facts(db_, experiment.id);
+  std::erase_if(facts, [](const EventLogged& event) { return event.at_trial < 0; });
+  // The first version wrote down the crashes, but not the end that they led to.
+  Statement rows(
+      db_,
+      "SELECT t.number, (SELECT ifnull(max(r.epoch), t.first_epoch - 1) FROM report r "
+      "WHERE r.trial = t.id), t.cause, t.why FROM trial t WHERE t.experiment = ?1 AND "
+      "t.state = 'failed' AND t.cause IN ('exit_status', 'signal', 'memory', 'deadline', "
+      "'silence', 'protocol', 'lost') AND NOT EXISTS (SELECT 1 FROM event e WHERE "
+      "e.experiment = ?1 AND e.at_trial = t.number AND e.kind = 'end') ORDER BY 1");
+  rows.bind(1, experiment.id);
+  while (rows.step())
+    facts.push_back(
+        end_event(rows.whole(0),
+                  {static_cast<int>(rows.whole(1)), cause(rows.text(2)), std::string(rows.text(3))},
+                  experiment.created_us));
+  return facts;
 }
 
 std::vector<RunningRecord> Reader::running(const ExperimentRecord& experiment) {

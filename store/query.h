@@ -118,6 +118,8 @@ class Reader {
   // The newest ones, oldest first. trial: only those that name it.
   std::vector<EventRecord> events(const ExperimentRecord& experiment, std::int64_t count,
                                   std::optional<TrialId> trial = std::nullopt);
+  // The event log as another run can repeat it.
+  std::vector<EventLogged> facts(const ExperimentRecord& experiment);
   std::vector<RunningRecord> running(const ExperimentRecord& experiment);
   Usage usage(const ExperimentRecord& experiment, std::int64_t session, std::int64_t now_us);
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <sstream>
 
+#include "store/query.h"
 #include "store/sqlite.h"
 #include "store/sqlite_store.h"
 #include "strategies/strategies.h"
@@ -142,7 +143,8 @@ ExperimentSpec make_spec(const Case& c, const std::string& database) {
   return spec;
 }
 
-Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults) {
+Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults,
+            const std::string& events) {
   const ExperimentSpec spec = make_spec(c, database);
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
@@ -159,6 +161,10 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   options.workers_per_node = shape.workers_per_node;
   options.lease = shape.nodes > 1 ? Millis{4000} : Millis{0};
   options.verify_every = 1;
+  if (!events.empty()) {
+    Reader reader(events);
+    options.replay = reader.facts(reader.experiment(""));
+  }
   Controller controller(spec, *strategy, stopper.get(), *planner, *store, cluster, cluster.clock(),
                         observer, options);
   Outcome out;

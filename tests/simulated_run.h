@@ -49,7 +49,8 @@ struct Outcome {
 // The first line in which two tables differ, both sides of it; empty when they are the same.
 std::string difference(const std::string& table, const std::string& expected);
 
-// Runs, or goes on with, the case in this database.
-Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults = {});
+// Runs, or goes on with, the case in this database; with `events` it repeats that one's event log.
+Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults = {},
+            const std::string& events = "");
 
 }  // namespace brood::simulation

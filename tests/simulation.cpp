@@ -160,12 +160,13 @@ void Cluster::tick(int node) {
 }
 
 void Cluster::maybe_kill() {
-  if (!rng_.chance(faults_.kill_chance)) return;
+  const bool crash = rng_.chance(faults_.crash_chance);
+  if (!crash && !rng_.chance(faults_.kill_chance)) return;
   const auto node = rng_.below(nodes_.size());
   const auto alive = nodes_[node].host->alive();
   if (alive.empty()) return;
   ++kills_;
-  nodes_[node].host->die(alive[rng_.below(alive.size())], SIGKILL, false);
+  nodes_[node].host->die(alive[rng_.below(alive.size())], crash ? SIGSEGV : SIGKILL, false);
 }
 
 std::optional<Envelope> Cluster::receive(Millis wait_max) {

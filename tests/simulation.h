@@ -27,6 +27,7 @@ struct PowerCut {};
 struct Faults {
   std::int64_t cut_at_event = -1;    // throws PowerCut from the n-th receive(); -1: never
   double kill_chance = 0.0;          // per event: a random worker is killed from outside
+  double crash_chance = 0.0;         // per event: a random worker dies of a SIGSEGV of its own
   double drop_chance = 0.0;          // per Told: lost between supervisor and controller
   std::int64_t node_silent_at = -1;  // from this event on node 1 says nothing and hears nothing
 };

@@ -124,6 +124,40 @@ TEST_P(EveryExperiment, EndsTheSameWhenThePowerIsCutAtAnyEvent) {
   EXPECT_GT(cuts, 20);
 }
 
+// Seven executors whose workers crash by their own fault now and then: what that came to is in the
+// event log, and a quiet executor that repeats the log, cut off and resumed, ends in the same
+// table.
+TEST_P(EveryExperiment, EndsTheSameAsItsRepetitionFromTheEventLog) {
+  Case c = GetParam().experiment;
+  c.max_retries = 0;
+  const std::string quiet_table = quiet();
+  int differ = 0;
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
+    Scratch scratch;
+    const std::string noisy = scratch.file("noisy.db"), again = scratch.file("again.db");
+    Shape shape;
+    shape.workers_per_node = 7;
+    shape.seed = seed;
+    Faults faults;
+    faults.crash_chance = 0.01;
+    faults.drop_chance = 0.05;
+    const Outcome first = run(c, noisy, shape, faults);
+    differ += first.table != quiet_table;
+    Faults cut;
+    cut.cut_at_event = 20;
+    cut.crash_chance = 0.02;
+    run(c, again, shape, cut, noisy);
+    const Outcome second = run(c, again, {}, {}, noisy);
+    ASSERT_EQ(difference(second.table, first.table), "") << "faults of seed " << seed;
+    // Once more from the repetition's own log, with crashes that its log does not know.
+    Faults crashes;
+    crashes.crash_chance = 0.02;
+    const Outcome third = run(c, scratch.file("third.db"), shape, crashes, again);
+    EXPECT_EQ(difference(third.table, first.table), "") << "faults of seed " << seed;
+  }
+  EXPECT_GT(differ, 0) << "nothing was charged that a quiet run does not have";
+}
+
 TEST(Simulation, SpeculatesAndDropsEpochsWithSeveralExecutors) {
   Case c;
   c.stopper = "asha";
