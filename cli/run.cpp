@@ -281,11 +281,10 @@ int run_command(const RunOptions& options) {
         controls.session.expected.value_or(*spec.budget.max_trials), *spec.budget.max_trials);
   const auto stopper = make_stopper(spec);
   const auto planner = make_planner(trainer_setup(spec, controls.base_dir, ""));
-  const auto transport =
-      cluster ? make_mpi_transport({self, {}}) : make_local_transport({self, {}});
+  auto transport = cluster ? make_mpi_transport({self, {}}) : make_local_transport({self, {}});
   SqliteStoreOptions store_options;
   store_options.wake = [&transport] { transport->wake(); };
-  const auto store = open_sqlite_store(spec.output.database, store_options);
+  auto store = open_sqlite_store(spec.output.database, store_options);
   SystemClock clock;
   // mpirun gives its ranks a terminal of their own, whatever its own output is.
   const bool lines = cluster && options.display == Display::automatic;
@@ -303,6 +302,9 @@ int run_command(const RunOptions& options) {
     Signals signals(controller);
     ending = controller.run();
   }
+  store.reset();
+  transport.reset();
+  controller.sweep_last_words();
   return say_how_it_ended(spec, ending, options, controller.settled_now() > 0);
 }
 

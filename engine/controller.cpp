@@ -352,8 +352,6 @@ Ending Controller::close() {
   }
   for (const auto& [number, node] : executors_.nodes())
     transport_.send({number, 0}, encode(Shutdown{}));
-  // Their workers' last words may not have been heard any more.
-  for (const TrialId k : stopped_now_) sweep_checkpoints(k);
   return ending;
 }
 

@@ -75,6 +75,10 @@ class Controller {
   // from a signal handler.
   void interrupt() noexcept;
 
+  // Removes what stopped trials saved after their end. Once run() is over and the transport, with
+  // its workers, is gone.
+  void sweep_last_words();
+
   const std::vector<Trial>& trials() const { return trials_; }
 
   // Trials that ended in this session.
@@ -157,6 +161,7 @@ class Controller {
   void retain_checkpoints(const Trial& trial);
   void drop_checkpoints(TrialId k, int keep_from_epoch);
   void sweep_checkpoints(TrialId k);
+  void sweep_all_checkpoints();
   bool saves() const;
   void delete_dropped();
   void change(Trial& trial);

@@ -97,9 +97,30 @@ void Controller::sweep_checkpoints(TrialId k) {
                        [&](const Dropped& gone) { return path == gone.path; });
   };
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(trial_dir(k), ignored))
-    if (entry.path().extension() == ".ckpt" && !known(entry.path()))
-      std::filesystem::remove(entry.path(), ignored);
+  for (const auto& entry : std::filesystem::directory_iterator(trial_dir(k), ignored)) {
+    const auto path = entry.path();
+    const bool half_written = path.extension() == ".tmp" && path.stem().extension() == ".ckpt";
+    if (half_written || (path.extension() == ".ckpt" && !known(path)))
+      std::filesystem::remove(path, ignored);
+  }
+}
+
+void Controller::sweep_last_words() {
+  for (const TrialId k : stopped_now_) sweep_checkpoints(k);
+}
+
+// What the workers of a killed controller wrote after its last word on their trials.
+void Controller::sweep_all_checkpoints() {
+  if (!saves()) return;
+  const std::string prefix = "trial_";
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.files_dir, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const std::string number = name.substr(std::min(prefix.size(), name.size()));
+    const bool digits = !number.empty() && number.size() <= 18 &&
+                        number.find_first_not_of("0123456789") == std::string::npos;
+    if (name.starts_with(prefix) && digits) sweep_checkpoints(std::stoll(number));
+  }
 }
 
 // Keeps the checkpoints of the best keep_best trials; best_ also remembers the best of all.

@@ -39,6 +39,7 @@ void Controller::load(History history) {
     checkpoints_[saved.trial][saved.epoch] = {path, saved.bytes};
     checkpoint_bytes_ += saved.bytes;
   }
+  if (!history.created) sweep_all_checkpoints();
   std::vector<TrialId> open;
   for (Trial& t : trials_) {
     if (!t.same_as) ++counted_;

@@ -303,13 +303,15 @@ TEST_F(EndToEnd, ADeletedDatabaseTakesNothingFromItsOldFiles) {
 }
 
 TEST_F(EndToEnd, EveryCheckpointOfTheRecordIsThereAfterAKill) {
-  write("e2e.json", config("random", "asha", 15));
+  write("e2e.json", config("random", "asha", 40));
   const std::string run =
       "$BROOD run e2e.json -j 3 -q --set fault_tolerance.checkpoint_every_epochs=1";
   int seen = 0;
-  for (int i = 0; i < 6; ++i) {
-    shell("timeout -s KILL 0." + std::to_string(25 + 7 * i) + " " + run);
-    if (!fs::exists(path("e2e.db"))) continue;
+  // Six kills, and more where they all came before the first checkpoint.
+  for (int i = 0; i < 6 || (seen == 0 && i < 30); ++i) {
+    shell("timeout -s KILL 0." + std::to_string(15 + 5 * (i % 16)) + " " + run);
+    // Killed while it made the database, a later run begins anew; until then nobody can read it.
+    if (shell("$BROOD status e2e.db").status != 0) continue;
     sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
     // What a running trial would go on from. Of others the file may be gone and its row not yet.
     sqlite::Statement rows(db,
