@@ -43,6 +43,11 @@ std::atomic<std::int64_t> first_signal{0};
 // Two signals at once are one request: launchers send them to the process and to its group.
 constexpr std::int64_t kSameRequestMs = 700;
 
+// What running trials get to reach their next checkpoint. A batch system that sends SIGUSR1 gives
+// notice; after SIGTERM it kills within seconds, mpirun within one.
+constexpr Millis kDrainTime{60000};
+constexpr Millis kEndTime{700};
+
 // The first request drains; a later one ends the process at once, and the kernel its workers.
 void on_signal(int signal) {
   timespec now{};
@@ -50,7 +55,8 @@ void on_signal(int signal) {
   const std::int64_t ms = static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
   std::int64_t none = 0;
   if (first_signal.compare_exchange_strong(none, ms)) {
-    if (Controller* controller = running.load()) controller->interrupt();
+    const Millis save_time = signal == SIGUSR1 ? kDrainTime : kEndTime;
+    if (Controller* controller = running.load()) controller->interrupt(save_time);
   } else if (signal != SIGUSR1 && ms - none > kSameRequestMs) {
     constexpr char kText[] =
         "\nEnded at once. Nothing acknowledged is lost; go on with brood resume.\n";

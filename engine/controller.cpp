@@ -14,6 +14,11 @@ constexpr Millis kLeaseEvery{1000};
 // Frames taken before the loop looks at everything else again.
 constexpr int kFramesPerTurn = 1024;
 
+bool offers(const Node& node, const std::string& wanted) {
+  const auto& classes = node.hello.numeric_classes;
+  return classes.empty() || std::find(classes.begin(), classes.end(), wanted) != classes.end();
+}
+
 }  // namespace
 
 Controller::Controller(const ExperimentSpec& spec, Strategy& strategy, const Stopper* stopper,
@@ -28,11 +33,6 @@ Controller::Controller(const ExperimentSpec& spec, Strategy& strategy, const Sto
       observer_(observer),
       options_(std::move(options)),
       verdicts_(stopper, spec.verdict_lag) {}
-
-void Controller::interrupt() noexcept {
-  interrupted_ = true;
-  transport_.wake();
-}
 
 Ending Controller::run() {
   started_ = turned_ = clock_.now();
@@ -138,24 +138,35 @@ void Controller::refuse_node(int node, const std::string& why) {
   transport_.send({node, 0}, encode(Shutdown{}));
 }
 
+// The best that all nodes offer; "any" when none of them computes anything itself.
+std::string Controller::common_numeric_class() {
+  std::vector<std::string> common;
+  std::string offered;
+  bool first = true;
+  for (const auto& [number, node] : executors_.nodes()) {
+    if (node.gone || node.hello.numeric_classes.empty()) continue;
+    if (first) common = node.hello.numeric_classes;
+    first = false;
+    std::erase_if(common, [&, &here = node](const auto& c) { return !offers(here, c); });
+    offered += "\n  " + node.hello.host + ":";
+    for (const std::string& c : node.hello.numeric_classes) offered += " " + c;
+  }
+  if (first) return "any";
+  if (common.empty())
+    throw UserError(
+        "the hosts have no numeric class in common, so they would not compute the same "
+        "bits:" +
+        offered + "\nRun the experiment on hosts that share one");
+  return common.front();
+}
+
 // The numeric class of a new experiment is the best that all nodes offer; of an old one, the one it
 // was made with.
 void Controller::start_nodes() {
-  const auto offers = [](const Node& node, const std::string& wanted) {
-    const auto& classes = node.hello.numeric_classes;
-    return classes.empty() || std::find(classes.begin(), classes.end(), wanted) != classes.end();
-  };
   auto& nodes = executors_.nodes();
   if (numeric_class_.empty()) {
-    std::vector<std::string> common;
-    for (const auto& [number, node] : nodes)
-      if (!node.gone && common.empty()) common = node.hello.numeric_classes;
-    for (const auto& [number, node] : nodes)
-      if (!node.gone)
-        std::erase_if(common, [&, &offered = node](const auto& c) { return !offers(offered, c); });
-    numeric_class_ = !options_.numeric_class.empty() ? options_.numeric_class
-                     : common.empty()                ? "any"
-                                                     : common.front();
+    numeric_class_ =
+        !options_.numeric_class.empty() ? options_.numeric_class : common_numeric_class();
     store_.set_numeric_class(numeric_class_);
   }
   for (auto& [number, node] : nodes) {
@@ -270,7 +281,8 @@ void Controller::watch_nodes() {
   }
   const bool all_gone =
       std::all_of(nodes.begin(), nodes.end(), [](const auto& entry) { return entry.second.gone; });
-  if (all_gone && (nodes_started_ || !nodes.empty() || now - started_ > options_.node_wait))
+  if (all_gone && !closing_ &&
+      (nodes_started_ || !nodes.empty() || now - started_ > options_.node_wait))
     throw UserError("no executor is left: " + (last_loss_.empty() ? "no node came" : last_loss_));
 }
 
@@ -327,32 +339,6 @@ void Controller::show_progress() {
           Millis{static_cast<std::int64_t>(per_epoch * static_cast<double>(open))};
   }
   observer_.progress(progress_);
-}
-
-Ending Controller::close() {
-  Ending ending = closing_.value_or(Ending{"completed", ""});
-  std::vector<TrialId> running;
-  for (const auto& [k, live] : live_)
-    if (live.place || trial(k).state == TrialState::running) running.push_back(k);
-  std::sort(running.begin(), running.end());
-  for (const TrialId k : running) {
-    Live& live = live_.at(k);
-    end_attempt(k, live, "interrupted", false, ending.why);
-    requeue(k, live);
-  }
-  show_progress();
-  put(StateChanged{ending.state, ending.why});
-  try {
-    store_.flush();
-    delete_dropped();
-    store_.flush();
-  } catch (const UserError& error) {
-    if (ending.state != "interrupted") throw;
-    ending.why += "; " + std::string(error.what());
-  }
-  for (const auto& [number, node] : executors_.nodes())
-    transport_.send({number, 0}, encode(Shutdown{}));
-  return ending;
 }
 
 }  // namespace brood

@@ -71,9 +71,10 @@ class Controller {
   // the store fails, when no executor can be had, or when the record contradicts the config.
   Ending run();
 
-  // Ends the run as "interrupted" soon: running trials go back to waiting. From any thread and
-  // from a signal handler.
-  void interrupt() noexcept;
+  // Ends the run as "interrupted" soon: nothing new starts, running trials get up to so long to
+  // reach their next checkpoint, then go back to waiting. From any thread and from a signal
+  // handler.
+  void interrupt(Millis save_time = Millis{0}) noexcept;
 
   // Removes what stopped trials saved after their end. Once run() is over and the transport, with
   // its workers, is gone.
@@ -94,6 +95,7 @@ class Controller {
     int attempt = 0, charged = 0;
     int losses = 0;                  // in a row, without a new epoch
     bool gained_checkpoint = false;  // in the current attempt
+    int saves = 0;                   // in this session
     bool noted_difference = false;
     struct End {
       Cause cause = Cause::none;
@@ -122,6 +124,7 @@ class Controller {
   void on_told(Address from, const Told& told);
   void on_lost(int node, const Lost& lost);
   void lose_worker(Address address, Cause cause, const std::string& why, std::uint64_t max_rss);
+  std::string common_numeric_class();
   void start_nodes();
   void lose_node(int node, const std::string& why);
   void refuse_node(int node, const std::string& why);
@@ -133,6 +136,9 @@ class Controller {
   void show_progress();
   Millis wait_max() const;
   bool over() const;
+
+  // controller_end.cpp
+  void drain(Millis save_time);
   Ending close();
 
   // controller_trials.cpp: a trial's life; controller_checkpoints.cpp: its checkpoints
@@ -230,6 +236,7 @@ class Controller {
   Ticket last_ticket_ = 0;
 
   std::atomic<bool> interrupted_{false};
+  std::atomic<std::int64_t> save_time_ms_{0};  // once interrupted
   Progress progress_;
   Millis started_{0}, shown_{0}, leased_{0}, turned_{0};
   double busy_time_ms_ = 0.0, executor_time_ms_ = 0.0;

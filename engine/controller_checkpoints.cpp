@@ -36,6 +36,7 @@ void Controller::take_saved(TrialId k, Live& live, const Event& event) {
   saved[event.epoch] = {event.path, missing ? 0 : bytes};
   checkpoint_bytes_ += saved[event.epoch].bytes;
   live.gained_checkpoint = true;
+  ++live.saves;
   put(CheckpointSaved{k, event.epoch, from_database(event.path), saved[event.epoch].bytes});
   drop_checkpoints(k, event.epoch);
   // Over the cap the worst of the kept models go first; a running trial's own is never dropped.
@@ -99,7 +100,8 @@ void Controller::sweep_checkpoints(TrialId k) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(trial_dir(k), ignored)) {
     const auto path = entry.path();
-    const bool half_written = path.extension() == ".tmp" && path.stem().extension() == ".ckpt";
+    const bool half_written = (path.extension() == ".tmp" || path.extension() == ".part") &&
+                              path.stem().extension() == ".ckpt";
     if (half_written || (path.extension() == ".ckpt" && !known(path)))
       std::filesystem::remove(path, ignored);
   }

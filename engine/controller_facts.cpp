@@ -48,7 +48,12 @@ void Controller::obey_facts(TrialId k, Live& live) {
   live.end = Live::End{end->cause, end->why};
   if (!live.place) return;
   const Place place = *live.place;
-  transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
+  // What had to be killed then may not hear a stop now.
+  const bool hangs = end->cause == Cause::deadline || end->cause == Cause::silence;
+  if (hangs && executors_.worker(place.worker)->slots.size() == 1)
+    transport_.send({place.worker.node, 0}, encode(Kill{place.worker.worker, end->why}));
+  else
+    transport_.send(place.worker, encode(Stop{place.slot, k, live.attempt}));
   end_attempt(k, live, std::string(to_text(end->cause)), false, end->why);
 }
 

@@ -62,6 +62,35 @@ class EndToEnd : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text.str()};
   }
 
+  // The program in the folder, in the background.
+  pid_t start(std::vector<std::string> arguments) const {
+    const pid_t child = fork();
+    if (child != 0) return child;
+    fs::current_path(folder_);
+    std::freopen("/dev/null", "w", stdout);
+    arguments.insert(arguments.begin(), "brood");
+    std::vector<char*> words;
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
+    execv(binary_.c_str(), words.data());
+    _exit(127);
+  }
+
+  // Until this gives so much, in e2e.db. A minute is more than any machine takes.
+  void await(const char* query, std::int64_t count = 1) const {
+    for (int i = 0; i < 6000; ++i) {
+      try {
+        sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+        if (db.whole(query) >= count) return;
+      } catch (const UserError&) {
+        // It is being made.
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    FAIL() << query << " never came to " << count;
+  }
+  void await_reports(std::int64_t count) const { await("SELECT count(*) FROM report", count); }
+
   // Parameters, states, verdicts, lineage and exact metrics, with every bit.
   static std::string table(const std::string& database) {
     sqlite::Connection db(database, sqlite::Access::read);
@@ -218,6 +247,69 @@ TEST_F(EndToEnd, CtrlCDrainsAndSaysHowToGoOn) {
   EXPECT_EQ(db.text("SELECT state FROM experiment"), "interrupted");
   EXPECT_EQ(db.whole("SELECT count(*) FROM trial WHERE state = 'running'"), 0);
   EXPECT_EQ(shell("$BROOD resume e2e.json -q").status, 0);
+}
+
+// Running trials save at the end of their epoch; the run ends as soon as they have.
+TEST_F(EndToEnd, Usr1SavesWhatRunsAndEndsResumable) {
+  write("e2e.json", config("random", "", 25));
+  ASSERT_EQ(shell("$BROOD run e2e.json -q -j 3").status, 0);
+  const std::string expected = table(path("e2e.db"));
+  shell("rm -rf e2e.db*");
+  const pid_t child = start({"run", "e2e.json", "-q", "-j", "2"});
+  await_reports(3);
+  kill(child, SIGUSR1);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 75);
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_EQ(db.text("SELECT state FROM experiment"), "interrupted");
+  EXPECT_GT(db.whole("SELECT count(*) FROM checkpoint c JOIN trial t ON t.id = c.trial WHERE "
+                     "t.state = 'waiting' AND c.epoch < t.last_epoch"),
+            0);
+  EXPECT_EQ(shell("$BROOD resume e2e.json -q").status, 0);
+  EXPECT_GT(db.whole("SELECT count(*) FROM attempt WHERE from_epoch > 1"), 0) << "nobody went on";
+  EXPECT_EQ(table(path("e2e.db")), expected);
+}
+
+// An epoch of a minute cannot be waited for: what a second allows.
+TEST_F(EndToEnd, SigtermEndsResumableWhateverTheTrialsDo) {
+  write("e2e.json", config("random", ""));
+  const pid_t child =
+      start({"run", "e2e.json", "-q", "-j", "2", "--set", "trainer.epoch_ms=60000"});
+  await("SELECT count(*) FROM attempt");
+  kill(child, SIGTERM);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 75);
+  sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
+  EXPECT_EQ(db.text("SELECT state FROM experiment"), "interrupted");
+}
+
+TEST_F(EndToEnd, RepeatsTheEventLogOfARunWithDeadlines) {
+  std::string text = config("random", "asha", 1);
+  const std::string entry = R"("how": "nan", "epoch": 3, "trials": [4])";
+  text.replace(text.find(entry), entry.size(),
+               R"("how": "hang", "epoch": 3, "trials": [2, 4, 13])");
+  write("e2e.json", text);
+  ASSERT_EQ(shell("$BROOD run e2e.json -q -j 4 --set fault_tolerance.report_timeout=500ms "
+                  "--set fault_tolerance.max_retries_per_trial=0")
+                .status,
+            0);
+  const std::string first = table(path("e2e.db"));
+  ASSERT_THAT(first, HasSubstr("silence"));
+  const Result again = shell(
+      "$BROOD run e2e.json -q -j 1 --set fault_tolerance.report_timeout=500ms --events e2e.db "
+      "--set fault_tolerance.max_retries_per_trial=0 --set output.database=again.db");
+  ASSERT_EQ(again.status, 0) << again.output;
+  EXPECT_EQ(table(path("again.db")), first);
+  EXPECT_THAT(shell("$BROOD run e2e.json --set experiment.seed=6 --events e2e.db "
+                    "--set output.database=other.db")
+                  .output,
+              HasSubstr("its event log is of another experiment"));
+  EXPECT_THAT(shell("$BROOD run e2e.json --events e2e.db").output,
+              HasSubstr("is the database of this run itself"));
 }
 
 TEST_F(EndToEnd, ResumesFromTheDatabaseAloneWithALargerBudget) {
