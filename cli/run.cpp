@@ -24,6 +24,7 @@
 #include "engine/node.h"
 #include "engine/units.h"
 #include "store/query.h"
+#include "store/schema.h"
 #include "store/sqlite_store.h"
 #include "strategies/strategies.h"
 #include "trainers/trainers.h"
@@ -92,8 +93,7 @@ bool is_database(const std::string& path) {
 
 // What the database knows of this experiment; nullopt: nothing yet.
 std::optional<ExperimentRecord> record_of(const std::string& database, const std::string& name) {
-  std::error_code ignored;
-  if (!fs::exists(database, ignored) || fs::is_empty(database, ignored)) return std::nullopt;
+  if (holds_nothing(database)) return std::nullopt;
   Reader reader(database);
   const auto names = reader.experiments();
   if (std::find(names.begin(), names.end(), name) == names.end()) return std::nullopt;

@@ -172,6 +172,23 @@ void require_whole(Connection& db) {
                     std::to_string(expected) + " bytes): restore a copy, or name another file");
 }
 
+// What a process that was killed while it made the tables left behind: the next one to open the
+// file takes it back, as SQLite does.
+void take_back_journal(const std::string& path) {
+  std::error_code missing;
+  if (!fs::exists(path + "-journal", missing) || !can_write(path)) return;
+  try {
+    Connection(path, Access::write).whole("PRAGMA user_version");
+  } catch (const UserError&) {  // what is wrong with the file is found and said below
+  }
+}
+
+[[noreturn]] void throw_nothing_yet(const std::string& path) {
+  throw UserError(path +
+                  ": holds nothing yet: start the run, or start it again if it was cut off " +
+                  "at once, with `brood run CONFIG`");
+}
+
 }  // namespace
 
 std::int64_t schema_version() { return static_cast<std::int64_t>(kSteps.size()); }
@@ -188,7 +205,11 @@ void require_ours(const std::string& path, bool may_be_missing) {
     require_place(path);
     return;
   }
-  if (fs::is_regular_file(path, ignored) && fs::file_size(path) == 0 && may_be_missing) return;
+  take_back_journal(path);
+  if (fs::is_regular_file(path, ignored) && fs::file_size(path) == 0) {
+    if (!may_be_missing) throw_nothing_yet(path);
+    return;
+  }
   require_sqlite_file(path);
   // Only the header and the catalogue are read: a stranger's file must stay as it is.
   Connection db(path, has_log(path) ? Access::read : Access::read_immutable);
@@ -196,17 +217,24 @@ void require_ours(const std::string& path, bool may_be_missing) {
   require_whole(db);
 }
 
+bool holds_nothing(const std::string& path) {
+  std::error_code missing;
+  if (!fs::exists(path, missing)) return true;
+  require_ours(path, true);
+  if (fs::file_size(path) == 0) return true;
+  return Connection(path, has_log(path) ? Access::read : Access::read_immutable)
+             .whole("PRAGMA user_version") == 0;
+}
+
 Connection open_for_writing(const std::string& path, bool power_safe) {
   require_ours(path, true);
   Connection db(path, Access::create);
   db.run(power_safe ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF");
   db.run("PRAGMA cache_size=-65536");
-  if (db.whole("PRAGMA application_id") != kApplicationId) {
-    db.run("PRAGMA page_size=16384");
-    db.run("PRAGMA application_id=" + std::to_string(kApplicationId));
-  }
+  db.run("PRAGMA page_size=16384");  // of a new file
   for (std::int64_t at = db.whole("PRAGMA user_version"); at < schema_version(); ++at) {
     sqlite::Transaction step(db);
+    db.run("PRAGMA application_id=" + std::to_string(kApplicationId));
     db.run(kSteps[static_cast<std::size_t>(at)]);
     db.run("PRAGMA user_version=" + std::to_string(at + 1));
     step.commit();
@@ -218,13 +246,14 @@ Connection open_for_writing(const std::string& path, bool power_safe) {
 }
 
 Connection open_for_reading(const std::string& path) {
-  if (can_write(path)) {
-    // Not Access::read, which could not remove its -wal and -shm files again.
-    Connection db(path, Access::write);
-    db.run("PRAGMA query_only=ON");
-    return db;
-  }
-  return {path, has_log(path) ? Access::read : Access::read_immutable};
+  require_ours(path, false);
+  // Where it can be, not Access::read, which could not remove its -wal and -shm files again.
+  Connection db(path, can_write(path) ? Access::write
+                      : has_log(path) ? Access::read
+                                      : Access::read_immutable);
+  db.run("PRAGMA query_only=ON");
+  if (db.whole("PRAGMA user_version") == 0) throw_nothing_yet(path);
+  return db;
 }
 
 }  // namespace brood

@@ -399,9 +399,9 @@ TEST_F(EndToEnd, EveryCheckpointOfTheRecordIsThereAfterAKill) {
   const std::string run =
       "$BROOD run e2e.json -j 3 -q --set fault_tolerance.checkpoint_every_epochs=1";
   int seen = 0;
-  // Six kills, and more where they all came before the first checkpoint.
+  // Six kills, and later ones where they all came before the first checkpoint.
   for (int i = 0; i < 6 || (seen == 0 && i < 30); ++i) {
-    shell("timeout -s KILL 0." + std::to_string(15 + 5 * (i % 16)) + " " + run);
+    shell("timeout -s KILL " + std::to_string(0.15 + 0.05 * i) + " " + run);
     // Killed while it made the database, a later run begins anew; until then nobody can read it.
     if (shell("$BROOD status e2e.db").status != 0) continue;
     sqlite::Connection db(path("e2e.db"), sqlite::Access::read);

@@ -2,6 +2,8 @@
 // that cannot be written, full disks. Each is told by its own sentence and changes nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -146,6 +148,30 @@ TEST(Database, TakesAnEmptyFileForANewOne) {
   write_bytes(folder / "x.db", "");
   make_small(folder / "x.db");
   EXPECT_EQ(reading_refusal(folder / "x.db"), "opened");
+}
+
+// A process that dies while it makes the tables leaves pages in the file and a journal to take them
+// back with.
+TEST(Database, WhoseMakingWasCutOffIsANewOne) {
+  TestFolder folder;
+  const std::string path = folder / "cut.db";
+  const pid_t child = fork();
+  if (child == 0) {
+    sqlite::Connection db(path, sqlite::Access::create);
+    db.run("PRAGMA cache_size=1");
+    db.run("BEGIN");
+    db.run("PRAGMA application_id=" + std::to_string(kApplicationId));
+    for (int i = 0; i < 40; ++i) db.run("CREATE TABLE t" + std::to_string(i) + "(a, b, c)");
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  ASSERT_GT(std::filesystem::file_size(path), 0U);
+  ASSERT_GT(std::filesystem::file_size(path + "-journal"), 0U);
+  EXPECT_THAT(reading_refusal(path), HasSubstr("holds nothing yet: start the run"));
+  EXPECT_TRUE(holds_nothing(path));
+  make_small(path);
+  EXPECT_FALSE(holds_nothing(path));
+  EXPECT_EQ(reading_refusal(path), "opened");
 }
 
 TEST(Database, TakesNamesThatLookLikeUris) {
