@@ -4,5 +4,6 @@ brood_test(cnn_gradients_test LIBS brood_cnn LABELS cnn SOURCES cnn_reference.cp
 brood_test(cnn_options_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_page_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_spec_test LIBS brood_cnn LABELS cnn)
+brood_test(cnn_torch_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_training_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_product_test LIBS brood_cnn Eigen3::Eigen LABELS cnn)

@@ -1,17 +1,20 @@
-// brood's side of the comparison with PyTorch (see compare.py): one network, trained on request.
+// brood's side of the comparison with PyTorch (see compare.py): trains networks on request.
 //
-//   peers_driver w1|w2|w3 batch sgd|adam [kernel set | direct]
+//   peers_driver [kernel set]
 //   peers_driver peak [kernel set]
 //
-// Reads a number of seconds per line; trains that long and answers with one line: the median and
-// the smallest thread CPU time of a step in milliseconds, and the peak memory of the process in
-// MiB. For `peak` the answer is the rate of the core's fused multiply-adds in GFLOP/s.
-#include <sys/resource.h>
+// Reads a line with a network, {"data": [height, width, channels, classes], "block": {...}}, and
+// answers with the operations of its training for one sample; then numbers of seconds, a line
+// each. Trains that long and answers with the median and the smallest thread CPU time of a step in
+// milliseconds and the peak memory of the process in MiB. For `peak` the answer to a number is the
+// rate of the core's fused multiply-adds in GFLOP/s.
 #include <time.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -27,44 +30,12 @@ double thread_seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
+// "VmHWM:    1234 kB"
 double peak_mebibytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
-}
-
-struct Net {
-  const char* name;
-  cnn::DataShape data;
-  const char* layers;
-};
-
-const Net kNets[] = {
-    {"w1",
-     {28, 28, 1, 10, 60000, 0, 0},
-     R"([{"conv": {"filters": 32, "kernel": 5, "activation": "relu"}}, {"max_pool": {"size": 2}},
-         {"conv": {"filters": 64, "kernel": 5, "activation": "relu"}}, {"max_pool": {"size": 2}},
-         {"dense": {"units": 1024, "activation": "relu"}}, {"dropout": {"rate": 0.5}}])"},
-    {"w2",
-     {32, 32, 3, 10, 50000, 0, 0},
-     R"([{"conv": {"filters": 32, "kernel": 3, "batch_norm": true, "activation": "relu"}},
-         {"conv": {"filters": 32, "kernel": 3, "batch_norm": true, "activation": "relu"}},
-         {"max_pool": {"size": 2}},
-         {"conv": {"filters": 64, "kernel": 3, "batch_norm": true, "activation": "relu"}},
-         {"conv": {"filters": 64, "kernel": 3, "batch_norm": true, "activation": "relu"}},
-         {"max_pool": {"size": 2}},
-         {"conv": {"filters": 128, "kernel": 3, "batch_norm": true, "activation": "relu"}},
-         {"global_avg_pool": {}}])"},
-    {"w3",
-     {28, 28, 1, 10, 60000, 0, 0},
-     R"([{"conv": {"filters": 8, "kernel": 3, "activation": "relu"}}, {"max_pool": {"size": 2}},
-         {"conv": {"filters": 16, "kernel": 3, "activation": "relu"}},
-         {"max_pool": {"size": 2}}])"}};
-
-const Net& net_of(const std::string& name) {
-  for (const Net& net : kNets)
-    if (net.name == name) return net;
-  throw UserError("no net \"" + name + "\": use w1, w2 or w3");
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024.0;
+  return 0.0;
 }
 
 const cnn::Kernels& kernels_named(const std::string& name) {
@@ -119,46 +90,65 @@ int answer_peak(const std::string& set) {
   return 0;
 }
 
-int answer_steps(const std::vector<std::string>& words) {
-  const Net& net = net_of(words.at(0));
-  const bool direct = words.size() > 3 && words[3] == "direct";
-  const std::string set = words.size() > 3 && !direct ? words[3] : "";
-  const std::string optimizer = words.at(2) == "sgd"
-                                    ? R"({"name": "sgd", "learning_rate": 0.01, "momentum": 0.9})"
-                                    : R"({"name": "adam", "learning_rate": 0.001})";
-  std::vector<Problem> problems;
-  const cnn::NetworkSpec spec = cnn::parse_network(
-      R"({"dataset": "fashion_mnist", "epochs": 1, "batch_size": )" + words.at(1) +
-          R"(, "kernels": ")" + (direct ? "direct" : "auto") + R"(", "optimizer": )" + optimizer +
-          R"(, "layers": )" + net.layers + "}",
-      problems);
-  for (const Problem& problem : problems) throw UserError(problem.pointer + ": " + problem.message);
-  cnn::Network network(cnn::make_plan(spec, net.data), spec.optimizer, kernels_named(set));
-  network.initialise(1);
-  std::vector<std::uint8_t> pixels(
-      static_cast<std::size_t>(net.data.height * net.data.width * net.data.channels));
-  std::vector<std::uint16_t> labels(static_cast<std::size_t>(spec.batch_size));
-  for (std::size_t n = 0; n < labels.size(); ++n) {
-    for (std::size_t i = 0; i < pixels.size(); ++i)
-      pixels[i] = static_cast<std::uint8_t>((i * 31 + n * 17 + i * i % 7) % 256);
-    network.set_image(static_cast<int>(n), pixels.data());
-    labels[n] = static_cast<std::uint16_t>(n % 10);
+class Job {
+ public:
+  Job(const nlohmann::json& job, const cnn::Kernels& kernels) {
+    std::vector<Problem> problems;
+    const cnn::NetworkSpec spec = cnn::parse_network(job.at("block").dump(), problems);
+    for (const Problem& problem : problems)
+      throw UserError(problem.pointer + ": " + problem.message);
+    const auto& data = job.at("data");
+    const cnn::DataShape shape{data[0], data[1], data[2], data[3], 60000, 0, 0};
+    network_ = std::make_unique<cnn::Network>(cnn::make_plan(spec, shape), spec.optimizer, kernels);
+    network_->initialise(1);
+    std::vector<std::uint8_t> pixels(
+        static_cast<std::size_t>(shape.height * shape.width * shape.channels));
+    labels_.resize(static_cast<std::size_t>(spec.batch_size));
+    for (std::size_t n = 0; n < labels_.size(); ++n) {
+      for (std::size_t i = 0; i < pixels.size(); ++i)
+        pixels[i] = static_cast<std::uint8_t>((i * 31 + n * 17 + i * i % 7) % 256);
+      network_->set_image(static_cast<int>(n), pixels.data());
+      labels_[n] = static_cast<std::uint16_t>(n % static_cast<std::size_t>(shape.classes));
+    }
   }
-  const cnn::FlushDenormals flush;
-  std::int64_t step = 0;
-  std::cout << network.plan().training_flops << std::endl;
-  std::string line;
-  while (std::getline(std::cin, line)) {
+
+  double flops() const { return network_->plan().training_flops; }
+
+  // Milliseconds of each step.
+  std::vector<double> train(double seconds) {
+    const cnn::FlushDenormals flush;
     std::vector<double> times;
-    const double end = thread_seconds() + std::stod(line);
-    for (double now = thread_seconds(); now < end || times.size() < 5;) {
-      network.train(labels, 1, static_cast<std::uint64_t>(step));
-      network.update(0.0001, ++step);
+    const double end = thread_seconds() + seconds;
+    for (double now = thread_seconds(); now < end || times.size() < 2;) {
+      network_->train(labels_, 1, static_cast<std::uint64_t>(step_));
+      network_->update(0.0001, ++step_);
       const double then = thread_seconds();
       times.push_back((then - now) * 1e3);
       now = then;
     }
     std::sort(times.begin(), times.end());
+    return times;
+  }
+
+ private:
+  std::unique_ptr<cnn::Network> network_;
+  std::vector<std::uint16_t> labels_;
+  std::int64_t step_ = 0;
+};
+
+int answer_steps(const std::string& set) {
+  std::unique_ptr<Job> job;
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    if (line.starts_with("{")) {
+      job.reset();
+      std::ofstream("/proc/self/clear_refs") << "5";  // the peak begins anew
+      job = std::make_unique<Job>(nlohmann::json::parse(line), kernels_named(set));
+      std::cout << job->flops() << std::endl;
+      continue;
+    }
+    if (!job) throw UserError("the first line should be a network");
+    const std::vector<double> times = job->train(std::stod(line));
     std::cout << times[times.size() / 2] << " " << times.front() << " " << peak_mebibytes()
               << std::endl;
   }
@@ -172,8 +162,7 @@ int main(int argc, char** argv) {
   try {
     if (!words.empty() && words[0] == "peak")
       return answer_peak(words.size() > 1 ? words[1] : kernels_named("").name);
-    if (words.size() < 3) throw UserError("usage: peers_driver w1|w2|w3 batch sgd|adam [set]");
-    return answer_steps(words);
+    return answer_steps(words.empty() ? "" : words[0]);
   } catch (const UserError& error) {
     std::cerr << "peers_driver: " << error.what() << "\n";
     return 1;
