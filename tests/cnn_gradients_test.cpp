@@ -431,6 +431,29 @@ TEST_P(EveryKernelSet, AgreesWithTheReferenceOnAWholeNet) {
   expect_reference(c, *GetParam(), 3, "lenet");
 }
 
+// Wide dense layers list the gradients that are not zero: behind a dropout few are, without one it
+// depends on the batch.
+TEST_P(EveryKernelSet, AgreesWithTheReferenceOnDenseLayersWithManyZeros) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    Rng rng(seed, 4, Purpose::synthetic);
+    const auto between = [&rng](int low, int high) {
+      return low + static_cast<int>(rng.below(static_cast<std::uint64_t>(high - low + 1)));
+    };
+    Case c;
+    c.batch = between(1, 7);
+    c.spec.batch_size = c.batch + between(0, 1);
+    c.data = {between(6, 9), between(6, 9), between(1, 3), between(2, 12), 100, 0, 0};
+    c.spec.layers = {layer(LayerKind::conv, between(9, 40), 3, 2), layer(LayerKind::max_pool)};
+    for (int i = 0; i < 3; ++i) {
+      c.spec.layers.push_back(layer(LayerKind::dense, between(64, 150)));
+      if (rng.chance(0.7)) c.spec.layers.back().activation = Activation::relu;
+      c.spec.layers.push_back(layer(LayerKind::dropout));
+      c.spec.layers.back().rate = 0.3 + 0.1 * between(0, 6);
+    }
+    expect_reference(c, *GetParam(), seed, "seed " + std::to_string(seed));
+  }
+}
+
 // The gradient of a convolution's output has a halo; a dense layer writes between.
 TEST_P(EveryKernelSet, AgreesWithTheReferenceOnADenseLayerAfterAConvolution) {
   Case c;

@@ -104,5 +104,63 @@ TEST_P(EveryKernelSet, MultipliesAsEigenDoes) {
   }
 }
 
+// Rows of random entries, empty ones among them, times a matrix in groups of 16 columns.
+TEST_P(EveryKernelSet, MultipliesFewEntriesAsEigenDoes) {
+  const Kernels& kernels = kernels_of(GetParam());
+  Rng rng(2, 0, Purpose::synthetic);
+  for (int round = 0; round < 200; ++round) {
+    const int rows = 1 + static_cast<int>(rng.below(kPanel));
+    const int depth = 1 + static_cast<int>(rng.below(70));
+    const int columns = 8 * (1 + static_cast<int>(rng.below(40)));
+    const int group = kPanel * (1 + static_cast<int>(rng.below(3)));
+    const int row = group * panels(columns);
+    const double density = rng.uniform();
+    Eigen::MatrixXd a = Eigen::MatrixXd::Zero(rows, depth), b(depth, columns);
+    Buffer bs(static_cast<std::size_t>(depth * row)), y(static_cast<std::size_t>(rows * columns)),
+        panel(static_cast<std::size_t>(columns * kPanel));
+    for (int d = 0; d < depth; ++d)
+      for (int c = 0; c < columns; ++c) {
+        b(d, c) = static_cast<float>(rng.uniform() - 0.5);
+        bs[static_cast<std::size_t>(d * row + c / kPanel * group + c % kPanel)] =
+            static_cast<float>(b(d, c));
+      }
+    std::vector<SparseEntry> entries;
+    std::vector<std::int32_t> begin(kPanel + 1, 0);
+    for (int r = 0; r < rows; ++r) {
+      for (int d = 0; d < depth; ++d) {
+        if (!rng.chance(density)) continue;
+        a(r, d) = static_cast<float>(rng.uniform() - 0.5);
+        entries.push_back({static_cast<float>(a(r, d)), d * row});
+      }
+      std::fill(begin.begin() + r + 1, begin.end(), static_cast<std::int32_t>(entries.size()));
+    }
+    const Eigen::MatrixXd expected = a * b;
+    SparseProduct product{.entries = entries.data(),
+                          .begin = begin.data(),
+                          .step = 1,
+                          .rows = rows,
+                          .b = bs.data(),
+                          .group = group,
+                          .y = y.data(),
+                          .y_stride = columns,
+                          .columns = columns,
+                          .accumulate = false};
+    kernels.sparse_multiply(product);
+    product.accumulate = true;
+    kernels.sparse_multiply(product);
+    product.rows = kPanel;
+    product.y = panel.data();
+    kernels.sparse_multiply_panel(product);
+    for (int r = 0; r < kPanel; ++r)
+      for (int c = 0; c < columns; ++c) {
+        const double wanted = r < rows ? expected(r, c) : 0.0, bound = 1e-7 * (depth + 2);
+        ASSERT_NEAR(panel[static_cast<std::size_t>(c * kPanel + r)], wanted, bound);
+        if (r < rows) {
+          ASSERT_NEAR(y[static_cast<std::size_t>(r * columns + c)], 2 * wanted, 2 * bound);
+        }
+      }
+  }
+}
+
 }  // namespace
 }  // namespace brood::cnn

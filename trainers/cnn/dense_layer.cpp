@@ -1,8 +1,10 @@
 // A dense layer: the product of a batch of whole images and a weight matrix.
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "trainers/cnn/layers.h"
+#include "trainers/cnn/sparse_gradient.h"
 
 namespace brood::cnn {
 
@@ -24,6 +26,8 @@ class Dense final : public Layer {
     for (int y = 0; y < (run ? 1 : in.height); ++y)
       for (int x = 0; x < (run ? 1 : in.width); ++x)
         taps_.push_back(static_cast<std::int32_t>(y * b.x.row + x * b.x.pixel));
+    if (run && may_be_sparse(in, b.y.shape))
+      sparse_.emplace(b.batch_max, b.y.shape.channels, b.x.image);
     for (int n = 0; n < b.batch_max; ++n) {
       x_offsets_.push_back(static_cast<std::int32_t>(n * b.x.image));
       y_offsets_.push_back(static_cast<std::int32_t>(n * b.y.image));
@@ -57,6 +61,11 @@ class Dense final : public Layer {
       for (int n = 0; n < pass.batch; ++n)
         kernels_.bias_gradient(b_.step->relu ? b_.y.at(n) : nullptr, b_.dy.at(n), 1, b_.dy.pixel,
                                b_.bias_gradient);
+    if (sparse_ && sparse_->read(b_.dy.data, b_.dy.image, pass.batch)) {
+      sparse_gradient_by_weights();
+      if (b_.dx.data) sparse_gradient_by_input();
+      return;
+    }
     kernels_.pack_panels(b_.dy.data, dy_offsets_.data(), pass.batch, b_.y.shape.channels,
                          b_.scratch, nullptr);
     kernels_.weight_gradient({.x = b_.x.data,
@@ -76,6 +85,43 @@ class Dense final : public Layer {
   }
 
  private:
+  void sparse_gradient_by_weights() {
+    constexpr std::int32_t kStrip = SparseGradient::kStrip;
+    for (std::int32_t first = 0; first < depth_; first += kStrip)
+      for (std::int32_t panel = 0; panel < panels(b_.y.shape.channels); ++panel) {
+        SparseProduct g = sparse_->by_unit(panel);
+        g.b = b_.x.data + first;
+        g.group = kPanel;
+        g.y = b_.weight_gradient + (panel * inputs_ + first) * kPanel;
+        g.columns = std::min(kStrip, depth_ - first);
+        kernels_.sparse_multiply_panel(g);
+      }
+  }
+
+  // The weights of a strip of inputs and a chunk of outputs are transposed into the cache and used
+  // at once: [strip / 16][outputs][16].
+  void sparse_gradient_by_input() {
+    constexpr std::int32_t kStrip = SparseGradient::kStrip, kUnits = SparseGradient::kUnits;
+    const std::int32_t zero = 0, columns = b_.y.shape.channels;
+    for (std::int32_t first = 0; first < depth_; first += kStrip) {
+      const std::int32_t strip = std::min(kStrip, depth_ - first);
+      for (std::int32_t chunk = 0; chunk * kUnits < columns; ++chunk) {
+        const float* w = b_.weight + chunk * kUnits / kPanel * inputs_ * kPanel;
+        for (std::int32_t lane = 0; lane < strip; lane += kPanel)
+          kernels_.transpose_panel(w, inputs_ * kPanel, std::min(kUnits, columns - chunk * kUnits),
+                                   depth_, first + lane, &zero, 1, b_.scratch + lane * kUnits);
+        SparseProduct g = sparse_->by_sample(chunk);
+        g.b = b_.scratch;
+        g.group = kUnits * kPanel;
+        g.y = b_.dx.data + first;
+        g.y_stride = b_.dx.image;
+        g.columns = strip;
+        g.accumulate = chunk > 0;
+        kernels_.sparse_multiply(g);
+      }
+    }
+  }
+
   // Sixteen inputs at a time: their weights are transposed into the cache and used at once.
   void gradient_by_input(const Pass& pass) {
     const std::int32_t zero = 0;
@@ -111,6 +157,7 @@ class Dense final : public Layer {
   const Kernels& kernels_;
   std::int64_t inputs_ = 0;
   std::int32_t depth_ = 0;
+  std::optional<SparseGradient> sparse_;
   std::vector<std::int32_t> taps_, x_offsets_, y_offsets_, dy_offsets_, dx_offsets_;
 };
 

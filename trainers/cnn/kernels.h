@@ -84,6 +84,28 @@ struct WinogradProduct {
   std::int32_t columns;  // of the panel: lanes beyond 8 * ceil(columns / 8) are not touched
 };
 
+// The entries of a matrix that are not zero: their value, and where the other factor's row begins,
+// in floats.
+struct SparseEntry {
+  float value;
+  std::int32_t offset;
+};
+
+// y[r * y_stride + c] = sum over the entries e of row r of e.value * b[e.offset + place(c)] for
+// columns c, where 16 columns lie side by side, `group` floats from the next 16.
+struct SparseProduct {
+  const SparseEntry* entries;
+  const std::int32_t* begin;  // row r has the entries begin[r * step] to begin[r * step + 1]
+  std::int32_t step;
+  std::int32_t rows;
+  const float* b;
+  std::int64_t group;
+  float* y;
+  std::int64_t y_stride;
+  std::int32_t columns;  // a multiple of 8
+  bool accumulate;       // add to y
+};
+
 // A window of pooling at one output pixel; k counts the window's places row by row.
 struct PoolWindow {
   std::int64_t x_row, x_step;  // floats from one pixel of the window to the next
@@ -104,6 +126,11 @@ struct Kernels {
   const char* name;
   void (*multiply)(const Product&);
   void (*weight_gradient)(const WeightGradient&);
+
+  void (*sparse_multiply)(const SparseProduct&);
+  // Of 16 rows, or fewer with the rest as zeros: y[c * 16 + r], a panel of weights. y_stride and
+  // accumulate are not looked at.
+  void (*sparse_multiply_panel)(const SparseProduct&);
 
   // Rows of dy (at offset[r]) into [columns / 16][rows][16], zeros beyond the channels. Adds them
   // up in sum, where that is given.

@@ -299,13 +299,15 @@ void pack_panels(const float* dy, const std::int32_t* offset, std::int32_t rows,
   }
 }
 
-// Four by four weights, kPanel floats from row to row on both sides.
-inline void transpose_block(const float* w, float* out) {
+// Four by four numbers; strides from row to row.
+inline void transpose_block(const float* w, std::int64_t w_stride, float* out,
+                            std::int64_t out_stride) {
   using V = Vector<4>::type;
   using Loose = Vector<4>::loose;
   typedef std::int32_t Lanes __attribute__((vector_size(16)));
   V row[4];
-  BROOD_UNROLL for (int i = 0; i < 4; ++i) row[i] = *reinterpret_cast<const Loose*>(w + i * kPanel);
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) row[i] =
+      *reinterpret_cast<const Loose*>(w + i * w_stride);
   const V a = __builtin_shuffle(row[0], row[1], Lanes{0, 4, 1, 5});
   const V b = __builtin_shuffle(row[0], row[1], Lanes{2, 6, 3, 7});
   const V c = __builtin_shuffle(row[2], row[3], Lanes{0, 4, 1, 5});
@@ -313,7 +315,8 @@ inline void transpose_block(const float* w, float* out) {
   const V column[4] = {
       __builtin_shuffle(a, c, Lanes{0, 1, 4, 5}), __builtin_shuffle(a, c, Lanes{2, 3, 6, 7}),
       __builtin_shuffle(b, d, Lanes{0, 1, 4, 5}), __builtin_shuffle(b, d, Lanes{2, 3, 6, 7})};
-  BROOD_UNROLL for (int i = 0; i < 4; ++i) * reinterpret_cast<Loose*>(out + i * kPanel) = column[i];
+  BROOD_UNROLL for (int i = 0; i < 4; ++i) * reinterpret_cast<Loose*>(out + i * out_stride) =
+      column[i];
 }
 
 void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t columns,
@@ -326,7 +329,7 @@ void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t col
     for (std::int32_t o = 0; o < blocks; o += 4, out += 4 * kPanel) {
       const float* block = from + (o / kPanel) * panel_stride + o % kPanel;
       for (std::int32_t lane = 0; lane < kPanel; lane += 4)
-        transpose_block(block + lane * kPanel, out + lane);
+        transpose_block(block + lane * kPanel, kPanel, out + lane, kPanel);
     }
     for (std::int32_t o = blocks; o < columns; ++o, out += kPanel) {
       const float* column = from + (o / kPanel) * panel_stride + o % kPanel;
@@ -336,6 +339,7 @@ void transpose_panel(const float* w, std::int64_t panel_stride, std::int32_t col
   }
 }
 
+#include "trainers/cnn/kernels_sparse.h"
 #include "trainers/cnn/kernels_winograd.h"
 
 void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, std::int32_t channels,
@@ -451,6 +455,8 @@ extern const Kernels kKernels;
 const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
                           multiply,
                           weight_gradient,
+                          sparse_multiply,
+                          sparse_multiply_panel,
                           pack_panels,
                           transpose_panel,
                           bias_gradient,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "trainers/cnn/kernels.h"
+#include "trainers/cnn/sparse_gradient.h"
 #include "trainers/cnn/winograd.h"
 
 namespace brood::cnn {
@@ -225,7 +226,8 @@ class Planner {
                                                              kPanel * step.kernel_height *
                                                              step.kernel_width * out.channels);
       else if (step.op == Step::Op::dense)
-        need = std::max(packed * plan_.batch_size, std::int64_t{kPanel} * out.channels);
+        need = std::max({packed * plan_.batch_size, std::int64_t{kPanel} * out.channels,
+                         SparseGradient::kScratch});
       else if (step.op == Step::Op::batch_norm)
         need = 8 * packed;
       else if (step.op == Step::Op::depthwise_conv)
@@ -252,6 +254,8 @@ class Planner {
       out_.table_bytes +=
           8 * (std::int64_t{out.height} * out.width + std::int64_t{in.height} * in.width +
                std::int64_t{2} * step.kernel_height * step.kernel_width);
+    if (step.op == Step::Op::dense && may_be_sparse(in, out))
+      out_.table_bytes += SparseGradient::bytes(plan_.batch_size, out.channels);
     out_.steps.push_back(memory);
   }
 

@@ -55,7 +55,7 @@ struct Memory {
   std::int64_t spare_offset = 0;
   std::int64_t floats = 0;       // of the block
   std::int64_t byte_count = 0;   // of the byte part
-  std::int64_t table_bytes = 0;  // address tables of the convolutions
+  std::int64_t table_bytes = 0;  // address tables and lists of the layers
   std::string too_large;         // why no memory can hold it; empty otherwise
 
   std::uint64_t total_bytes() const;
