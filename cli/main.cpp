@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/doctor.h"
 #include "cli/plan.h"
 #include "cli/questions.h"
 #include "cli/replay.h"
@@ -122,6 +123,13 @@ std::vector<Command> run_commands() {
              if (const auto n = a.whole("executors", 1)) options.executors = static_cast<int>(*n);
              options.json = a.has("json");
              return plan_command(options, std::cout);
+           }},
+          {"doctor",
+           "Checks this machine, or each rank under mpirun, and a database.",
+           {kWhere, kDatabase, kExperiment,
+            flag("verify", "make every proposal of the record again and compare"), kJson},
+           [](const Arguments& a) {
+             return doctor_command({where(a), a.has("verify"), format(a)}, std::cout);
            }}};
 }
 
@@ -250,7 +258,8 @@ int dispatch(const std::vector<std::string>& words) {
                     "; see `brood --help`");
   }
   // Under mpirun everybody runs, and one asks.
-  const bool runs = command->name == "run" || command->name == "resume";
+  const bool runs =
+      command->name == "run" || command->name == "resume" || command->name == "doctor";
   const char* rank = std::getenv("PMIX_RANK");
   if (!runs && rank != nullptr && std::string(rank) != "0") return 0;
   const std::vector<std::string> rest(words.begin() + 1, words.end());

@@ -3,8 +3,12 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
+
+#include "engine/cgroup.h"
 
 namespace brood {
 
@@ -24,6 +28,10 @@ NodeHello describe_node(std::vector<std::string> numeric_classes) {
   hello.cores = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
   hello.bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                 static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const CgroupLimits limits = cgroup_limits();
+  if (limits.bytes) hello.bytes = std::min(hello.bytes, *limits.bytes);
+  if (limits.cores)
+    hello.cores = std::clamp(static_cast<int>(std::ceil(*limits.cores)), 1, hello.cores);
   hello.numeric_classes = std::move(numeric_classes);
   return hello;
 }

@@ -135,6 +135,7 @@ std::string Connection::text(const std::string& sql) {
 }
 
 void Connection::distrust() {
+  sqlite3_set_authorizer(handle_.get(), nullptr, nullptr);
   run("PRAGMA query_only=ON");
   sqlite3_set_authorizer(handle_.get(), allow_reading, nullptr);
 }
