@@ -100,8 +100,9 @@ void Controller::sweep_checkpoints(TrialId k) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(trial_dir(k), ignored)) {
     const auto path = entry.path();
+    const std::string name = path.filename().string();
     const bool half_written = (path.extension() == ".tmp" || path.extension() == ".part") &&
-                              path.stem().extension() == ".ckpt";
+                              name.find(".ckpt.") != std::string::npos;
     if (half_written || (path.extension() == ".ckpt" && !known(path)))
       std::filesystem::remove(path, ignored);
   }

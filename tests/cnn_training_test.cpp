@@ -233,6 +233,11 @@ TEST(CnnCheckpoint, IsRefusedWhenDamagedAnywhere) {
   other.replace(other.find("[0,16]"), 6, "[0,12]");
   EXPECT_TRUE(refused(other));
   EXPECT_TRUE(refused(std::string(8, '\xff') + bytes.substr(8)));
+  for (std::size_t at = bytes.size() - 20; at < bytes.size(); ++at) {
+    other = bytes;
+    other[at] = static_cast<char>(other[at] ^ 1);
+    EXPECT_TRUE(refused(other)) << "one bit of byte " << at << " of the arrays";
+  }
 }
 
 TEST(CnnCheckpoint, OfAnotherNetworkIsRefusedByName) {

@@ -1,6 +1,7 @@
 add_library(brood_simulation STATIC simulation.cpp simulated_run.cpp toy.cpp)
 target_link_libraries(brood_simulation PUBLIC brood_engine brood_strategies brood_store)
 brood_test(simulation_test LIBS brood_simulation LABELS engine)
+brood_test(simulation_chaos_test LIBS brood_simulation LABELS engine)
 brood_test(message_test LIBS brood_engine LABELS engine)
 brood_test(verdicts_test LIBS brood_engine LABELS engine)
 brood_test(end_to_end_test LIBS brood_engine brood_store LABELS processes)

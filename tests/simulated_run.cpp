@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
+#include <set>
 #include <sstream>
 
 #include "store/query.h"
@@ -58,26 +61,73 @@ class LastProgress final : public Observer {
 };
 
 // Official reports, read back from the database itself.
-std::string reports_of(const std::string& database) {
+std::string reports_of(const std::string& database, TrialId last) {
   sqlite::Connection db(database, sqlite::Access::read);
-  sqlite::Statement rows(db,
-                         "SELECT t.number, r.epoch, r.m0 FROM report r JOIN trial t ON t.id = "
-                         "r.trial WHERE r.epoch <= t.judged_epoch AND t.state != 'surplus' "
-                         "ORDER BY t.number, r.epoch");
+  sqlite::Statement rows(
+      db,
+      "SELECT t.number, r.epoch, r.m0, ifnull(r.m1, 0) FROM report r JOIN trial t ON t.id = "
+      "r.trial WHERE r.epoch <= t.judged_epoch AND t.state != 'surplus' AND t.number <= ?1 "
+      "ORDER BY t.number, r.epoch");
+  rows.bind(1, last);
   std::string text;
   while (rows.step()) {
-    char line[96];
-    std::snprintf(line, sizeof line, "%lld %lld %a\n", static_cast<long long>(rows.whole(0)),
-                  static_cast<long long>(rows.whole(1)), rows.real(2));
+    char line[128];
+    std::snprintf(line, sizeof line, "%lld %lld %a %a\n", static_cast<long long>(rows.whole(0)),
+                  static_cast<long long>(rows.whole(1)), rows.real(2), rows.real(3));
     text += line;
   }
   return text;
 }
 
-std::string table_of(const std::vector<Trial>& trials) {
+std::string verdicts_of(const std::string& database, TrialId last) {
+  sqlite::Connection db(database, sqlite::Access::read);
+  sqlite::Statement rows(
+      db,
+      "SELECT t.number, g.epoch, g.score, g.verdict, g.horizon FROM rung g JOIN trial t ON t.id = "
+      "g.trial WHERE t.state != 'surplus' AND t.number <= ?1 ORDER BY 1, 2");
+  rows.bind(1, last);
+  std::string text;
+  while (rows.step()) {
+    char line[128];
+    std::snprintf(line, sizeof line, "%lld %lld %a %s %lld\n",
+                  static_cast<long long>(rows.whole(0)), static_cast<long long>(rows.whole(1)),
+                  rows.real(2), std::string(rows.text(3)).c_str(),
+                  static_cast<long long>(rows.whole(4)));
+    text += line;
+  }
+  return text;
+}
+
+// Checkpoints are a cache; but what is kept must be known, and what is known must be there.
+std::vector<std::string> strays_of(const std::string& database) {
+  namespace fs = std::filesystem;
+  std::set<std::string> known, found;
+  sqlite::Connection db(database, sqlite::Access::read);
+  sqlite::Statement rows(db, "SELECT path FROM checkpoint");
+  while (rows.step())
+    known.insert((fs::path(database).parent_path() / std::string(rows.text(0))).string());
+  std::error_code ignored;
+  for (const auto& entry : fs::recursive_directory_iterator(files_of(database), ignored))
+    if (entry.is_regular_file() && entry.path().extension() != ".log")
+      found.insert(entry.path().string());
+  std::vector<std::string> out;
+  std::set_symmetric_difference(known.begin(), known.end(), found.begin(), found.end(),
+                                std::back_inserter(out));
+  return out;
+}
+
+// The trial whose failure was one too many ends the table: later ones came as far as they came.
+TrialId last_of(const std::vector<Trial>& trials, std::optional<std::int64_t> max_failed) {
+  std::int64_t failed = 0;
+  for (const Trial& t : trials)
+    if (t.state == TrialState::failed && max_failed && ++failed > *max_failed) return t.id;
+  return static_cast<TrialId>(trials.size());
+}
+
+std::string table_of(const std::vector<Trial>& trials, TrialId last) {
   std::string text;
   for (const Trial& t : trials) {
-    if (t.state == TrialState::surplus) continue;
+    if (t.state == TrialState::surplus || t.id > last) continue;
     char objective[64] = "-";
     if (t.objective) std::snprintf(objective, sizeof objective, "%a", *t.objective);
     text += std::to_string(t.id) + " " + std::string(to_text(t.state)) + " " +
@@ -85,12 +135,14 @@ std::string table_of(const std::vector<Trial>& trials) {
             std::to_string(t.judged_epoch) + " seed " + std::to_string(t.seed) + " objective " +
             objective + " lineage";
     for (const TrialId parent : t.lineage) text += " " + std::to_string(parent);
-    text += "\n";
+    text += " " + std::string(to_text(t.origin)) + "\n";
   }
   return text;
 }
 
 }  // namespace
+
+std::string files_of(const std::string& database) { return database + ".files"; }
 
 Scratch::Scratch() {
   static std::atomic<int> number{0};
@@ -129,14 +181,22 @@ ExperimentSpec make_spec(const Case& c, const std::string& database) {
     spec.search.settings = R"({"population_size": 6, "generations": 4, "elitism": 1})";
   spec.search.settings = with_defaults(spec.search);
   if (!c.stopper.empty()) {
-    spec.stopper = Algorithm{c.stopper, R"({"min_epochs": 1})"};
+    spec.stopper = Algorithm{c.stopper, "{}"};
+    const std::string defaults = with_defaults(*spec.stopper);
+    if (defaults.find("min_epochs") != std::string::npos)
+      spec.stopper->settings = R"({"min_epochs": 1})";
     spec.stopper->settings = with_defaults(*spec.stopper);
   }
   spec.verdict_lag = c.verdict_lag;
-  if (c.search == "random") spec.budget.max_trials = c.trials;
+  if (c.search != "grid" && c.search != "genetic") spec.budget.max_trials = c.trials;
+  spec.budget.max_failed_trials = c.max_failed;
+  spec.constraints = c.constraints;
+  spec.resources.memory_per_trial = c.memory;
+  spec.initial_points = c.initial_points;
+  spec.fault_tolerance.checkpoint_every_epochs = c.checkpoint_every;
   spec.fault_tolerance.max_retries_per_trial = c.max_retries;
   spec.output.database = database;
-  spec.output.keep_best = 0;
+  spec.output.keep_best = c.checkpoint_every > 0 ? 2 : 0;
   spec.trainer_name = "toy";
   spec.trainer = "{}";
   spec.config = "{}";
@@ -154,6 +214,7 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   store_options.commit_every = 7;  // so that a cut loses a different tail each time
   store_options.power_safe = false;
   const auto store = open_sqlite_store(database, store_options);
+  if (faults.file_chance > 0.0) faults.files = files_of(database);
   Cluster cluster(shape, faults, [&c] { return make_toy(c.toy); });
   LastProgress observer;
   ControllerOptions options;
@@ -161,6 +222,7 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   options.workers_per_node = shape.workers_per_node;
   options.lease = shape.nodes > 1 ? Millis{4000} : Millis{0};
   options.verify_every = 1;
+  if (c.checkpoint_every > 0) options.files_dir = files_of(database);
   if (!events.empty()) {
     Reader reader(events);
     options.replay = reader.facts(reader.experiment(""));
@@ -170,12 +232,18 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   Outcome out;
   try {
     out.ending = controller.run();
-    out.table = table_of(controller.trials()) + reports_of(database);
+    controller.sweep_last_words();
+    const TrialId last = last_of(controller.trials(), c.max_failed);
+    out.table = table_of(controller.trials(), last) + reports_of(database, last) +
+                verdicts_of(database, last) + out.ending.state + ": " + out.ending.why + "\n";
+    out.strays = strays_of(database);
   } catch (const PowerCut&) {
     out.cut = true;
   }
   out.events = cluster.events();
   out.kills = cluster.kills();
+  out.node_troubles = cluster.node_troubles();
+  out.file_troubles = cluster.file_troubles();
   out.progress = observer.last;
   out.trials = controller.trials();
   return out;

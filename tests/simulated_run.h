@@ -24,15 +24,20 @@ class Scratch {
 };
 
 struct Case {
-  std::string search = "random";  // grid, random, genetic
-  std::string stopper;            // median, asha; empty: none
-  std::int64_t trials = 24;       // random: max_trials; grid and genetic end by themselves
+  std::string search = "random";
+  std::string stopper;       // empty: none
+  std::int64_t trials = 24;  // max_trials; grid and genetic end by themselves
   int epochs = 6;
   int verdict_lag = 4;
   std::uint64_t seed = 7;
   ToyOptions toy;
   std::optional<double> target;
   int max_retries = 1;
+  int checkpoint_every = 0;                // epochs; 0: none
+  std::optional<std::int64_t> max_failed;  // max_failed_trials
+  std::vector<Constraint> constraints;     // on parameters, or on the toy's "size"
+  std::optional<std::uint64_t> memory;     // per trial; see make_toy_planner()
+  std::vector<ParamSet> initial_points;
 };
 
 ExperimentSpec make_spec(const Case& c, const std::string& database);
@@ -41,13 +46,17 @@ struct Outcome {
   bool cut = false;  // the power was cut
   Ending ending;
   std::string table;  // all that must not depend on executors, order and crashes
-  std::int64_t events = 0, kills = 0;
+  std::int64_t events = 0, kills = 0, node_troubles = 0, file_troubles = 0;
+  std::vector<std::string> strays;  // checkpoints that only the record, or only the disk, knows
   Progress progress;
   std::vector<Trial> trials;
 };
 
 // The first line in which two tables differ, both sides of it; empty when they are the same.
 std::string difference(const std::string& table, const std::string& expected);
+
+// Where the case's checkpoints lie.
+std::string files_of(const std::string& database);
 
 // Runs, or goes on with, the case in this database; with `events` it repeats that one's event log.
 Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults = {},

@@ -1,6 +1,6 @@
 // A whole cluster in one thread and in virtual time: the real controller, supervisors and workers,
 // with made-up processes between them. Seeded delays; at any chosen event the power is cut; workers
-// die and nodes fall silent as told.
+// die, nodes die, hang and are cut off, frames and checkpoint files are lost as told.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,14 @@ struct Faults {
   double crash_chance = 0.0;         // per event: a random worker dies of a SIGSEGV of its own
   double drop_chance = 0.0;          // per Told: lost between supervisor and controller
   std::int64_t node_silent_at = -1;  // from this event on node 1 says nothing and hears nothing
+  // Per event: a random node is cut off or hangs for up to so long, or dies (the first never does,
+  // so that somebody is left).
+  double node_chance = 0.0;
+  Millis node_trouble_max{12000};
+  // Per event: a checkpoint file in the folders below `files` vanishes, is cut short, or a stale
+  // one appears.
+  double file_chance = 0.0;
+  std::string files;
 };
 
 struct Shape {
@@ -38,6 +46,7 @@ struct Shape {
   std::uint64_t seed = 1;  // of the delays and faults, not of the experiment
   Millis delay_max{20};    // of a frame
   Millis slice{50};        // virtual time that a worker's turn takes, up to twice of it
+  std::vector<std::vector<std::string>> numeric_classes;  // that the nodes offer; empty: any
 };
 
 using MakeTrainer = std::function<std::unique_ptr<Trainer>()>;
@@ -54,6 +63,8 @@ class Cluster final : public Transport {
   const Clock& clock() const { return clock_; }
   std::int64_t events() const { return events_; }
   std::int64_t kills() const { return kills_; }
+  std::int64_t node_troubles() const { return node_troubles_; }
+  std::int64_t file_troubles() const { return file_troubles_; }
 
  private:
   class Host;
@@ -66,21 +77,34 @@ class Cluster final : public Transport {
   struct NodeState {
     std::unique_ptr<Host> host;
     std::unique_ptr<Supervisor> supervisor;
-    bool silent = false;
+    // cut off: it works on, frames wait until the network is back. hung: nothing of it moves.
+    enum class Condition : std::uint8_t { well, cut_off, hung, dead } condition = Condition::well;
+    std::int64_t until_us = 0;                           // cut off and hung
+    std::vector<std::pair<int, std::string>> held_down;  // worker, frame
+    std::vector<Envelope> held_up;
   };
+  static constexpr int kNoNode = -1;
   struct Item {
     std::int64_t at_us;
     std::int64_t order;  // ties in the order of making
+    int node;            // that acts; kNoNode: the network or the controller's side
     std::function<void()> act;
     bool operator>(const Item& o) const {
       return std::tie(at_us, order) > std::tie(o.at_us, o.order);
     }
   };
 
-  void later(Millis delay_max, std::function<void()> act);
-  void in_order(std::int64_t& last_us, Millis delay_max, std::function<void()> act);
+  void later(int node, Millis delay_max, std::function<void()> act);
+  void in_order(int node, std::int64_t& last_us, Millis delay_max, std::function<void()> act);
   void tick(int node);
+  void from_node(int node, Address from, std::string_view frame);
+  void up(int node, Envelope envelope);
   void maybe_kill();
+  void maybe_trouble_a_node();
+  void maybe_trouble_a_file();
+  void trouble(int node, NodeState::Condition condition, std::int64_t for_us);
+  void heal(int node);
+  void act(Item item);
 
   Shape shape_;
   Faults faults_;
@@ -90,7 +114,7 @@ class Cluster final : public Transport {
   std::vector<NodeState> nodes_;
   std::priority_queue<Item, std::vector<Item>, std::greater<>> agenda_;
   std::queue<Envelope> arrived_;
-  std::int64_t order_ = 0, events_ = 0, kills_ = 0;
+  std::int64_t order_ = 0, events_ = 0, kills_ = 0, node_troubles_ = 0, file_troubles_ = 0;
   std::map<std::string, std::int64_t> channel_us_;  // last delivery on each channel
 };
 

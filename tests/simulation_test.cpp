@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 
+#include "engine/error.h"
+#include "store/sqlite.h"
 #include "tests/simulated_run.h"
 
 namespace brood::simulation {
@@ -203,6 +205,52 @@ TEST(Simulation, ChargesATrialThatAlwaysCrashesAndGoesOn) {
   EXPECT_GT(crashed, 2);
   EXPECT_GT(outcome.progress.completed, 5);
   EXPECT_EQ(outcome.progress.retried, 3 * crashed);
+}
+
+TEST(Simulation, SaysThatATrainerIsNotDeterministicAndKeepsWhatItSaidFirst) {
+  Case c;
+  c.trials = 12;
+  c.toy.nondeterministic = true;
+  Scratch scratch;
+  const std::string database = scratch.file("a.db");
+  Faults faults;
+  faults.kill_chance = 0.05;
+  const Outcome outcome = run(c, database, {}, faults);
+  ASSERT_GT(outcome.kills, 0);
+  sqlite::Connection db(database, sqlite::Access::read);
+  EXPECT_GT(db.whole("SELECT count(*) FROM event WHERE kind = 'nondeterministic_trainer'"), 0);
+  EXPECT_THAT(db.text("SELECT body FROM event WHERE kind = 'nondeterministic_trainer'"),
+              testing::HasSubstr("its trainer is not deterministic"));
+}
+
+TEST(Simulation, RefusesHostsWithoutANumericClassInCommon) {
+  Case c;
+  Shape shape;
+  shape.nodes = 2;
+  shape.numeric_classes = {{"avx512-1", "avx2-1"}, {"neon-1"}};
+  Scratch scratch;
+  try {
+    run(c, scratch.file("a.db"), shape);
+    FAIL() << "two numeric classes computed one experiment";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("no numeric class in common"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("host0: avx512-1 avx2-1"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("host1: neon-1"));
+  }
+  // With one in common it is taken, and a host that joins a later session without it is not used.
+  shape.numeric_classes = {{"avx512-1", "avx2-1"}, {"avx2-1"}};
+  Faults cut;
+  cut.cut_at_event = 40;
+  Scratch other;
+  ASSERT_TRUE(run(c, other.file("a.db"), shape, cut).cut);
+  EXPECT_EQ(sqlite::Connection(other.file("a.db"), sqlite::Access::read)
+                .text("SELECT numeric_class FROM experiment"),
+            "avx2-1");
+  shape.numeric_classes = {{"avx2-1"}, {"neon-1"}};
+  EXPECT_EQ(run(c, other.file("a.db"), shape).ending.state, "completed");
+  EXPECT_EQ(sqlite::Connection(other.file("a.db"), sqlite::Access::read)
+                .whole("SELECT count(*) FROM attempt WHERE session = 2 AND host != 'host0'"),
+            0);
 }
 
 TEST(Simulation, GoesOnFromALongerBudgetWithTheSamePrefix) {

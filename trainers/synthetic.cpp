@@ -2,6 +2,8 @@
 // IEEE basic operations: the metrics have the same bits on every machine.
 #include "trainers/synthetic.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <chrono>
@@ -208,9 +210,10 @@ class SyntheticTraining final : public Training {
   }
 
   void save(const std::string& path) const override {
-    const std::string beside = path + ".tmp";
+    const std::string beside = path + "." + std::to_string(::getpid()) + ".tmp";
     std::ofstream file(beside, std::ios::trunc);
-    file << "brood-synthetic-1 " << epoch_ << ' ' << std::bit_cast<std::uint64_t>(gap_) << '\n';
+    file << "brood-synthetic-1 " << epoch_ << ' ' << std::bit_cast<std::uint64_t>(gap_)
+         << " whole\n";
     file.close();
     if (!file) throw UserError("cannot write " + beside);
     std::filesystem::rename(beside, path);
@@ -221,10 +224,11 @@ class SyntheticTraining final : public Training {
  private:
   void load(const std::string& path) {
     std::ifstream file(path);
-    std::string tag;
+    std::string tag, whole;
     int epoch = 0;
     std::uint64_t bits = 0;
-    if (!(file >> tag >> epoch >> bits) || tag != "brood-synthetic-1" || epoch != epoch_)
+    if (!(file >> tag >> epoch >> bits >> whole) || whole != "whole" ||
+        tag != "brood-synthetic-1" || epoch != epoch_)
       throw TrialFailure(Cause::checkpoint, "cannot resume from " + path +
                                                 ": not a checkpoint after epoch " +
                                                 std::to_string(epoch_));

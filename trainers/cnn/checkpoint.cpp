@@ -75,10 +75,22 @@ class NewFile {
   int descriptor_ = -1;
 };
 
+constexpr const char* kChecksum = "checksum";
+
+// FNV-1a over words of 32 bits: what a disk gave back wrong must not train on unnoticed.
+std::string checksum(const std::vector<NamedArray>& arrays) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const NamedArray& array : arrays)
+    for (const float value : array.values)
+      hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3U;
+  return std::to_string(hash);
+}
+
 Json header_of(const Checkpoint& checkpoint) {
   Json header = Json::object();
   Json& metadata = header["__metadata__"] = Json::object();
   for (const auto& [key, value] : checkpoint.metadata) metadata[key] = value;
+  metadata[kChecksum] = checksum(checkpoint.arrays);
   std::uint64_t offset = 0;
   for (const NamedArray& array : checkpoint.arrays) {
     const std::uint64_t end = offset + array.values.size() * sizeof(float);
@@ -131,7 +143,8 @@ void write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   std::string header = header_of(checkpoint).dump();
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::uint64_t size = header.size();
-  NewFile file(path + ".part");
+  // Two attempts of a trial may be at it, when one was given up and does not know it yet.
+  NewFile file(path + "." + std::to_string(::getpid()) + ".part");
   file.write(&size, sizeof size);
   file.write(header.data(), header.size());
   for (const NamedArray& array : checkpoint.arrays)
@@ -182,6 +195,13 @@ Checkpoint read_checkpoint(const std::string& path) {
   if (offset != data_size)
     refuse(path, "it holds " + std::to_string(data_size) + " bytes of arrays, its header says " +
                      std::to_string(offset));
+  // Files of the first version have none.
+  for (auto entry = out.metadata.begin(); entry != out.metadata.end(); ++entry) {
+    if (entry->first != kChecksum) continue;
+    if (entry->second != checksum(out.arrays)) refuse(path, "its arrays are not what was written");
+    out.metadata.erase(entry);
+    break;
+  }
   return out;
 }
 
