@@ -40,6 +40,8 @@ class Reader {
     output();
     if (const std::optional<std::string> folder = top_.text("data_dir"))
       spec_.data_dir = absolute("data_dir", *folder);
+    if (const std::optional<std::string> folder = top_.text("cache_dir"))
+      spec_.cache_dir = absolute("cache_dir", *folder);
     const TrainerReading trainer = space_and_trainer();
     if (spec_.trainer_name == "cnn") metrics(trainer.validates);
     algorithms(trainer);

@@ -20,6 +20,7 @@ const std::vector<std::string> kAllowed = {"/experiment/description",
                                            "/fault_tolerance",
                                            "/output",
                                            "/data_dir",
+                                           "/cache_dir",
                                            "/$schema"};
 
 bool inside(const std::string& pointer, const std::string& place) {

@@ -57,6 +57,9 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
         "Points to try first, each with all the parameters that are active in it."),
     key("", "data_dir", Form::text, "", R"("data")",
         "Folder of the data sets; left out, the usual places of the system are searched."),
+    key("", "cache_dir", Form::text, "", R"("cache")",
+        "Folder for decoded data, which all workers of a machine share; left out, "
+        "`$XDG_CACHE_HOME/brood` or `~/.cache/brood`."),
     key("", "trainer", Form::object, "", R"({"name": "cnn"})",
         "How a point becomes a metric; anything in it may refer to parameters.")
         .required(),

@@ -27,6 +27,7 @@ TrainerSetup setup_of(const ExperimentSpec& spec) {
   setup.objective = spec.objective.metric;
   setup.seed = spec.seed;
   setup.data_dir = spec.data_dir;
+  setup.cache_dir = spec.cache_dir;
   setup.base_dir = std::filesystem::absolute(spec.file).parent_path().lexically_normal().string();
   setup.memory_per_trial = spec.resources.memory_per_trial.value_or(0);
   return setup;

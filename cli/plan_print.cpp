@@ -119,6 +119,10 @@ Spread bytes_of(const RunPlan& plan) {
   return spread_of(plan, [](const Estimate& e) { return static_cast<double>(e.bytes); });
 }
 
+Spread shared_bytes_of(const RunPlan& plan) {
+  return spread_of(plan, [](const Estimate& e) { return static_cast<double>(e.shared_bytes); });
+}
+
 Cell cell_of(const Value& value) {
   if (const auto* whole = std::get_if<std::int64_t>(&value)) return *whole;
   if (const auto* real = std::get_if<double>(&value)) return *real;
@@ -196,6 +200,9 @@ void print_schedule(const ExperimentSpec& spec, const RunPlan& plan, std::ostrea
   out << "\nExecutors   " << plan.executors << " (" << plan.executors_from << ")";
   const double memory = bytes_of(plan).most * plan.executors;
   if (memory > 0) out << ", together up to " << size_text(static_cast<std::uint64_t>(memory));
+  const double data = shared_bytes_of(plan).most;
+  if (data > 0)
+    out << ", and " << size_text(static_cast<std::uint64_t>(data)) << " of data that all share";
   const Schedule& schedule = plan.schedule;
   out << "\n  busy " << percent(schedule.busy) << " of the time, in a run played through with "
       << plural(plan.simulated, "trial") << " and "
@@ -230,7 +237,8 @@ std::string json_trial(const PlannedTrial& trial) {
                      "}, \"epochs\": " + std::to_string(trial.estimate.epochs) +
                      ", \"parameters\": " + std::to_string(trial.estimate.parameters) +
                      ", \"flops\": " + to_text(Value(trial.estimate.flops)) +
-                     ", \"memory_bytes\": " + std::to_string(trial.estimate.bytes);
+                     ", \"memory_bytes\": " + std::to_string(trial.estimate.bytes) +
+                     ", \"shared_bytes\": " + std::to_string(trial.estimate.shared_bytes);
   if (!trial.infeasible.empty()) text += ", \"infeasible\": " + json_quoted(trial.infeasible);
   return text + "}";
 }

@@ -77,9 +77,10 @@ struct ExperimentSpec {
   Resources resources;
   Output output;
   std::string trainer_name;
-  std::string trainer;   // the config's `trainer` block, JSON text, with its $param and $expr
-  std::string data_dir;  // absolute; empty: the usual places
-  std::string config;    // the whole config as canonical JSON text (comments gone, keys sorted)
+  std::string trainer;    // the config's `trainer` block, JSON text, with its $param and $expr
+  std::string data_dir;   // absolute; empty: the usual places
+  std::string cache_dir;  // absolute, for decoded data; empty: the user's cache folder
+  std::string config;     // the whole config as canonical JSON text (comments gone, keys sorted)
 };
 
 }  // namespace brood

@@ -142,6 +142,7 @@ Json put(const Setup& m) {
           {"objective", m.trainer.objective},
           {"seed", m.trainer.seed},
           {"data_dir", m.trainer.data_dir},
+          {"cache_dir", m.trainer.cache_dir},
           {"base_dir", m.trainer.base_dir},
           {"numeric_class", m.trainer.numeric_class},
           {"memory_per_trial", m.trainer.memory_per_trial},
@@ -157,6 +158,7 @@ void get(const Json& j, Setup& m) {
   m.trainer.objective = field<std::string>(j, "objective");
   m.trainer.seed = field<std::uint64_t>(j, "seed");
   m.trainer.data_dir = field<std::string>(j, "data_dir");
+  m.trainer.cache_dir = field<std::string>(j, "cache_dir");
   m.trainer.base_dir = field<std::string>(j, "base_dir");
   m.trainer.numeric_class = field<std::string>(j, "numeric_class");
   m.trainer.memory_per_trial = field<std::uint64_t>(j, "memory_per_trial");

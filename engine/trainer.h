@@ -91,9 +91,10 @@ std::unique_ptr<Trainer> one_slot(Offer offer, std::string objective, TrainingFa
 struct Estimate {
   int epochs = 1;  // how long the config trains it
   std::int64_t parameters = 0;
-  double flops = 0.0;       // of the whole training
-  std::uint64_t bytes = 0;  // peak memory of the trial
-  std::string infeasible;   // why it cannot be trained; empty: it can
+  double flops = 0.0;              // of the whole training
+  std::uint64_t bytes = 0;         // peak memory of the trial
+  std::uint64_t shared_bytes = 0;  // more, once a machine: what all its trials map
+  std::string infeasible;          // why it cannot be trained; empty: it can
 };
 
 // Thread-safe, cheap (well under a millisecond).
@@ -110,6 +111,7 @@ struct TrainerSetup {
   std::string objective;               // the metric a NaN of which fails the trial
   std::uint64_t seed = 0;              // the experiment's
   std::string data_dir;                // absolute; empty: the usual places
+  std::string cache_dir;               // absolute; empty: the user's cache folder
   std::string base_dir;                // absolute folder of the config file: where commands run
   std::string numeric_class;           // to use; empty: the best on this machine
   std::uint64_t memory_per_trial = 0;  // bytes; 0: no limit

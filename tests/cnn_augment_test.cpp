@@ -17,16 +17,12 @@ constexpr int kHeight = 5, kWidth = 6, kChannels = 2, kSamples = 8;
 
 // No byte is black or grey, so that what a change puts in is seen.
 Dataset images() {
-  Dataset data;
-  data.height = kHeight;
-  data.width = kWidth;
-  data.channels = kChannels;
-  data.classes = 2;
-  data.train.count = kSamples;
+  data::Decoded train;
   for (int i = 0; i < kSamples * kHeight * kWidth * kChannels; ++i)
-    data.train.pixels.push_back(static_cast<std::uint8_t>(1 + i * 37 % 127));
-  data.train.labels.resize(kSamples, 0);
-  return data;
+    train.pixels.push_back(static_cast<std::uint8_t>(1 + i * 37 % 127));
+  train.labels.resize(kSamples, 0);
+  return data::in_memory({kHeight, kWidth, kChannels, {"a", "b"}, kSamples, 0, true},
+                         std::move(train), {});
 }
 
 AugmentSpec change(AugmentSpec::Kind kind, int pixels = 0) {

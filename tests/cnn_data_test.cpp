@@ -11,12 +11,16 @@
 #include <set>
 
 #include "trainers/cnn/dataset.h"
-#include "trainers/cnn/idx.h"
+#include "trainers/data/idx.h"
+#include "trainers/data/synthetic.h"
 
 namespace brood::cnn {
 namespace {
 
 namespace fs = std::filesystem;
+using data::IdxArray;
+using data::read_idx;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 using Bytes = std::vector<std::uint8_t>;
@@ -69,7 +73,11 @@ class CnnData : public testing::Test {
   }
 
   fs::path folder_;
-  const DatasetSpec spec_{DatasetSpec::Kind::idx, {}};
+  const data::DatasetSpec spec_ = [] {
+    data::DatasetSpec spec;
+    spec.format = "idx";
+    return spec;
+  }();
 };
 
 template <class Call>
@@ -151,15 +159,17 @@ TEST_F(CnnData, LoadsAFolderOfFourFiles) {
   EXPECT_EQ(data->width, 3);
   EXPECT_EQ(data->train.count, 4);
   EXPECT_EQ(data->pixels(data->train, 3)[0], 18);
-  EXPECT_EQ(dataset_shape(spec_, folder_.string()).classes, 3);
-  EXPECT_EQ(load_dataset(spec_, folder_.string()), data) << "decoded once";
+  EXPECT_EQ(data::dataset_contents(spec_, {folder_.string(), "", ""}).classes(), 3);
+  data::Library library({folder_.string(), "", ""});
+  EXPECT_EQ(library.load(spec_), library.load(spec_)) << "opened once";
 }
 
 TEST_F(CnnData, TakesLabelsThatStartAtOne) {
   write_set({1, 2, 3, 2}, {3, 1});
   const auto data = load_dataset(spec_, folder_.string());
   EXPECT_EQ(data->classes, 3);
-  EXPECT_EQ(data->train.labels, (std::vector<std::uint16_t>{0, 1, 2, 1}));
+  EXPECT_THAT(data->train.labels, ElementsAre(0, 1, 2, 1));
+  EXPECT_THAT(data->class_names, ElementsAre("1", "2", "3"));
 }
 
 TEST_F(CnnData, RefusesFilesThatDoNotBelongTogether) {
@@ -209,9 +219,9 @@ TEST(CnnSplit, AppliesLimitsBeforeTheSplit) {
 }
 
 TEST(CnnSynthetic, IsTheSameEveryTime) {
-  const SyntheticSpec spec{4, 8, 3, 20, 8, 0.2};
-  const Dataset a = make_synthetic(spec), b = make_synthetic(spec);
-  EXPECT_EQ(a.train.pixels, b.train.pixels);
+  const data::SyntheticSpec spec{4, 8, 3, 20, 8, 0.2};
+  const Dataset a = data::make_synthetic(spec), b = data::make_synthetic(spec);
+  EXPECT_TRUE(std::ranges::equal(a.train.pixels, b.train.pixels));
   EXPECT_EQ(a.train.pixels.size(), 20U * 8 * 8 * 3);
   EXPECT_EQ(std::ranges::max(a.test.labels), 3);
 }

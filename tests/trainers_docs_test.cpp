@@ -105,7 +105,9 @@ Words known_of(const std::string& trainer, const std::string& frame, const Words
 Words candidates_of(const std::string& trainer) {
   Words words = quoted_words(trainer == "cnn" ? "trainers/cnn/network_spec.cpp"
                                               : "trainers/" + trainer + ".cpp");
-  if (trainer == "cnn") words.merge(quoted_words("trainers/cnn/layer_spec.cpp"));
+  if (trainer == "cnn")
+    for (const char* const source : {"trainers/cnn/layer_spec.cpp", "trainers/data/synthetic.cpp"})
+      words.merge(quoted_words(source));
   EXPECT_GT(words.size(), 8U);
   words.insert("no_such_key");
   return words;

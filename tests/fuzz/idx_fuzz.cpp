@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/error.h"
-#include "trainers/cnn/idx.h"
+#include "trainers/data/idx.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   for (int dimensions = 1; dimensions <= 4; ++dimensions) {
@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       return part;
     };
     try {
-      const brood::cnn::IdxArray array = brood::cnn::parse_idx(read, size, "input", dimensions);
+      const brood::data::IdxArray array = brood::data::parse_idx(read, size, "input", dimensions);
       CHECK(array.values.size() <= size, "more values than bytes");
     } catch (const brood::UserError&) {
     }

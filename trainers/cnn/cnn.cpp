@@ -20,9 +20,13 @@ std::string list(const std::vector<Problem>& problems, const Resolved& resolved)
   return text;
 }
 
+data::Places places_of(const TrainerSetup& setup) {
+  return {setup.data_dir, setup.base_dir, setup.cache_dir};
+}
+
 // The data sets that a block can name are opened before the first trial, so that a missing file
 // ends the run and not each of its trials. A block that needs a point to be read is left to them.
-void touch_data(const Template& block, const std::string& data_dir) {
+void touch_data(const Template& block, data::Library& library) {
   std::vector<Problem> problems;
   cnn::NetworkSpec spec;
   try {
@@ -32,13 +36,14 @@ void touch_data(const Template& block, const std::string& data_dir) {
   }
   for (const Problem& problem : problems)
     if (problem.pointer.starts_with("/dataset")) return;
-  cnn::dataset_shape(spec.dataset, data_dir);
+  library.contents(spec.dataset);
 }
 
 class CnnPlanner final : public Planner {
  public:
-  explicit CnnPlanner(const TrainerSetup& setup) : block_(setup.config), data_dir_(setup.data_dir) {
-    touch_data(block_, data_dir_);
+  explicit CnnPlanner(const TrainerSetup& setup)
+      : block_(setup.config), library_(places_of(setup)) {
+    touch_data(block_, library_);
   }
 
   Estimate estimate(const ParamSet& params) const override {
@@ -51,7 +56,8 @@ class CnnPlanner final : public Planner {
         out.infeasible = list(problems, resolved);
         return out;
       }
-      const cnn::DataShape files = cnn::dataset_shape(spec.dataset, data_dir_);
+      const data::Contents& data = library_.contents(spec.dataset);
+      const cnn::DataShape files = cnn::shape_of(data);
       cnn::DataShape shape;
       try {
         shape = cnn::divided(spec, files);
@@ -69,9 +75,8 @@ class CnnPlanner final : public Planner {
       const cnn::Memory memory =
           cnn::make_memory(plan, cnn::moment_count(spec.optimizer), spec.optimizer.ema > 0.0);
       out.flops = plan.total_flops(spec.epochs, spec.evaluate_test);
-      out.bytes =
-          memory.total_bytes() + static_cast<std::uint64_t>((files.train + files.test) *
-                                                            (plan.tensors.front().count() + 2));
+      out.bytes = memory.total_bytes() + (data.made_up ? data.bytes() : 0);
+      out.shared_bytes = data.made_up ? 0 : data.bytes();
       out.infeasible = memory.too_large;
     } catch (const ResolveError& error) {
       out.infeasible = "/trainer" + error.problem().pointer + ": " + error.problem().message;
@@ -81,17 +86,18 @@ class CnnPlanner final : public Planner {
 
  private:
   const Template block_;
-  const std::string data_dir_;
+  mutable data::Library library_;  // thread-safe
 };
 
 std::unique_ptr<Training> train(const TrainerSetup& setup, const Template& block,
-                                const cnn::Kernels& kernels, const Assignment& assignment) {
+                                data::Library& library, const cnn::Kernels& kernels,
+                                const Assignment& assignment) {
   const Resolved resolved = block.resolve(assignment.params);
   std::vector<Problem> problems;
   cnn::TrainingInput input;
   input.spec = cnn::parse_network(resolved.json, problems);
   if (!problems.empty()) throw TrialFailure(Cause::trainer, list(problems, resolved));
-  input.data = cnn::load_dataset(input.spec.dataset, setup.data_dir);
+  input.data = library.load(input.spec.dataset);
   input.kernels = &kernels;
   input.experiment_seed = setup.seed;
   input.memory_max = setup.memory_per_trial;
@@ -104,11 +110,12 @@ std::unique_ptr<Trainer> make_cnn(const TrainerSetup& setup) {
   const cnn::Kernels& kernels = cnn::kernels_of(setup.numeric_class);
   Offer offer;
   offer.numeric_class = cnn::numeric_class(kernels);
-  // The factory is copied; the parsed block is immutable and shared by the copies.
+  // The factory is copied; the parsed block and what it opens are shared by the copies.
   const auto block = std::make_shared<const Template>(setup.config);
-  touch_data(*block, setup.data_dir);
-  return one_slot(offer, setup.objective, [setup, block, &kernels](const Assignment& assignment) {
-    return train(setup, *block, kernels, assignment);
+  const auto library = std::make_shared<data::Library>(places_of(setup));
+  touch_data(*block, *library);
+  return one_slot(offer, setup.objective, [=, &kernels](const Assignment& assignment) {
+    return train(setup, *block, *library, kernels, assignment);
   });
 }
 

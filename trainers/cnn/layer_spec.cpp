@@ -4,11 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/suggest.h"
-#include "trainers/cnn/object_reader.h"
+#include "trainers/data/object_reader.h"
 
 namespace brood::cnn {
 
 namespace {
+
+using data::brief;
+using data::join;
+using data::ObjectReader;
 
 constexpr int kSideMax = 255;  // of a kernel; pools are bounded by what a byte can index
 constexpr int kPoolSideMax = 15;

@@ -5,11 +5,15 @@
 
 #include "engine/suggest.h"
 #include "trainers/cnn/layer_spec.h"
-#include "trainers/cnn/object_reader.h"
+#include "trainers/data/object_reader.h"
 
 namespace brood::cnn {
 
 namespace {
+
+using data::brief;
+using data::join;
+using data::ObjectReader;
 
 constexpr std::int64_t kCountMax = 1'000'000'000;
 
@@ -174,42 +178,6 @@ std::vector<AugmentSpec> read_augment(const Json& json, const std::string& point
   return out;
 }
 
-DatasetSpec read_dataset(const Json& json, const std::string& pointer,
-                         std::vector<Problem>& problems) {
-  DatasetSpec out;
-  const std::vector<std::string> names = {"fashion_mnist", "idx", "synthetic"};
-  if (json.is_string()) {
-    const auto name = json.get<std::string>();
-    const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end())
-      problems.push_back({pointer, "must be one of fashion_mnist, idx, synthetic (is \"" + name +
-                                       "\")" + did_you_mean(name, names)});
-    else
-      out.kind = static_cast<DatasetSpec::Kind>(found - names.begin());
-    return out;
-  }
-  if (!json.is_object() || json.size() != 1 || json.begin().key() != "synthetic" ||
-      !json.begin()->is_object()) {
-    problems.push_back({pointer,
-                        "must be \"fashion_mnist\", \"idx\" (the folder data_dir with the "
-                        "four files of MNIST), \"synthetic\", or {\"synthetic\": "
-                        "{...}} (is " +
-                            brief(json) + ")"});
-    return out;
-  }
-  out.kind = DatasetSpec::Kind::synthetic;
-  ObjectReader reader(*json.begin(), join(pointer, "synthetic"), problems);
-  SyntheticSpec& data = out.synthetic;
-  data.classes = static_cast<int>(reader.whole("classes", data.classes, 2, 1000));
-  data.size = static_cast<int>(reader.whole("size", data.size, 4, 256));
-  data.channels = static_cast<int>(reader.whole("channels", data.channels, 1, 16));
-  data.train = static_cast<int>(reader.whole("train", data.train, 1, 1'000'000));
-  data.test = static_cast<int>(reader.whole("test", data.test, 1, 1'000'000));
-  data.noise = reader.real("noise", data.noise, 0.0, 10.0);
-  reader.finish();
-  return out;
-}
-
 void read_validation(ObjectReader& reader, NetworkSpec& spec) {
   const Json* found = reader.find("validation");
   if (!found) return;
@@ -263,7 +231,7 @@ NetworkSpec parse_network(const std::string& resolved_trainer_json,
   ObjectReader reader(json, "", problems);
   reader.word("name", "cnn", {"cnn"});
   if (const Json* found = reader.require("dataset", "\"fashion_mnist\""))
-    spec.dataset = read_dataset(*found, "/dataset", problems);
+    spec.dataset = data::read_dataset(*found, "/dataset", problems);
   read_validation(reader, spec);
   spec.epochs = static_cast<int>(reader.whole("epochs", std::nullopt, 1, 1'000'000));
   spec.batch_size = static_cast<int>(reader.whole("batch_size", 64, 1, 65536));

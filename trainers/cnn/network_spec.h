@@ -25,21 +25,9 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "trainers/data/dataset_spec.h"
 
 namespace brood::cnn {
-
-struct SyntheticSpec {
-  int classes = 10, size = 12, channels = 1, train = 512, test = 128;
-  double noise = 0.3;  // standard deviation of the pixels, which lie in 0..1
-  friend bool operator==(const SyntheticSpec&, const SyntheticSpec&) = default;
-};
-
-struct DatasetSpec {
-  enum class Kind : std::uint8_t { fashion_mnist, idx, synthetic };
-  Kind kind = Kind::fashion_mnist;
-  SyntheticSpec synthetic;
-  friend bool operator==(const DatasetSpec&, const DatasetSpec&) = default;
-};
 
 // he: uniform with variance 2 / inputs, biases zero (He and others, "Delving deep into rectifiers",
 // ICCV 2015). pytorch: uniform with variance 1 / (3 inputs), biases too, as PyTorch's layers start.
@@ -114,7 +102,7 @@ struct LayerSpec {
 };
 
 struct NetworkSpec {
-  DatasetSpec dataset;
+  data::DatasetSpec dataset;
   double validation_fraction = 0.1;  // of the training samples; used when the count is 0
   std::int64_t validation_count = 0;
   int epochs = 1;

@@ -75,8 +75,7 @@ class CnnTraining final : public Training {
         seed_(assignment.seed),
         dropout_key_(Rng(assignment.seed, 0, Purpose::dropout).bits()),
         augmenter_(spec_.augment, data_, assignment.seed) {
-    const DataShape files{data_.height,      data_.width, data_.channels,  data_.classes,
-                          data_.train.count, 0,           data_.test.count};
+    const DataShape files = shape_of(data_);
     split_ = make_split(spec_, files, input_.experiment_seed);
     Plan plan = make_plan(spec_, divided(spec_, files));
     if (!plan.infeasible.empty())
@@ -154,10 +153,13 @@ class CnnTraining final : public Training {
   static constexpr std::size_t kParts = 3;
   static constexpr const char* kPartNames[kParts] = {"train", "val", "test"};
 
+  // Data of files is mapped and shared; a trial is not charged for it.
+  std::uint64_t own_data_bytes() const { return data_.made_up ? data_.bytes() : 0; }
+
   void check_memory(const Plan& plan) const {
     const Memory memory =
         make_memory(plan, moment_count(spec_.optimizer), spec_.optimizer.ema > 0.0);
-    const std::uint64_t need = memory.total_bytes() + data_.bytes();
+    const std::uint64_t need = memory.total_bytes() + own_data_bytes();
     if (!memory.too_large.empty()) throw TrialFailure(Cause::memory, memory.too_large);
     if (input_.memory_max > 0 && need > input_.memory_max)
       throw TrialFailure(Cause::memory, "the trial needs " + std::to_string(need >> 20) +
@@ -285,7 +287,7 @@ class CnnTraining final : public Training {
     report.metrics.push_back({"parameters", static_cast<double>(plan.parameter_count)});
     report.metrics.push_back({"flops", plan.total_flops(spec_.epochs, spec_.evaluate_test)});
     report.metrics.push_back(
-        {"memory_bytes", static_cast<double>(network_->memory().total_bytes() + data_.bytes())});
+        {"memory_bytes", static_cast<double>(network_->memory().total_bytes() + own_data_bytes())});
     report.metrics.push_back({"peak_memory_bytes", peak_memory_bytes(), false});
   }
 

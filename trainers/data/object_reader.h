@@ -11,7 +11,7 @@
 #include "engine/error.h"
 #include "engine/json.h"
 
-namespace brood::cnn {
+namespace brood::data {
 
 std::string join(const std::string& pointer, const std::string& key);  // escapes ~ and /
 std::string join(const std::string& pointer, std::size_t index);
@@ -52,4 +52,4 @@ class ObjectReader {
 // At most 60 characters of it, for messages.
 std::string brief(const Json& json);
 
-}  // namespace brood::cnn
+}  // namespace brood::data

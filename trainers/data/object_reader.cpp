@@ -1,4 +1,4 @@
-#include "trainers/cnn/object_reader.h"
+#include "trainers/data/object_reader.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "engine/suggest.h"
 
-namespace brood::cnn {
+namespace brood::data {
 
 namespace {
 
@@ -156,4 +156,4 @@ void ObjectReader::finish() {
       problem(key, "is not a key that is known here" + did_you_mean(key, known_));
 }
 
-}  // namespace brood::cnn
+}  // namespace brood::data

@@ -4,13 +4,13 @@
 // of each, then the values, the last dimension fastest. Source: Yann LeCun's MNIST page.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
-namespace brood::cnn {
+#include "trainers/data/byte_file.h"
+
+namespace brood::data {
 
 struct IdxArray {
   std::vector<std::int64_t> sizes;
@@ -22,10 +22,8 @@ struct IdxArray {
 IdxArray read_idx(const std::string& path, int dimensions);
 std::vector<std::int64_t> read_idx_sizes(const std::string& path, int dimensions);
 
-// The reader behind both: read(to, n) gives up to n further bytes; most: an upper bound of all
-// bytes to come.
-using ByteReader = std::function<std::size_t(std::uint8_t*, std::size_t)>;
+// The reader behind both; most: an upper bound of all bytes to come.
 IdxArray parse_idx(const ByteReader& read, std::uint64_t most, const std::string& name,
                    int dimensions, bool only_sizes = false);
 
-}  // namespace brood::cnn
+}  // namespace brood::data

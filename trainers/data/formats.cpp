@@ -1,0 +1,29 @@
+#include <algorithm>
+
+#include "trainers/data/cifar.h"
+#include "trainers/data/idx_source.h"
+#include "trainers/data/source.h"
+#include "trainers/data/synthetic.h"
+
+namespace brood::data {
+
+const std::vector<Format>& formats() {
+  static const std::vector<Format> all = {
+      {"fashion_mnist", nullptr, false, open_idx_source},
+      {"mnist", nullptr, false, open_idx_source},
+      {"cifar10", nullptr, false, open_cifar},
+      {"cifar100", read_cifar100, false, open_cifar},
+      {"idx", nullptr, false, open_idx_source},
+      {"synthetic", read_synthetic, false, open_synthetic},
+  };
+  return all;
+}
+
+std::unique_ptr<Source> open_source(const DatasetSpec& spec, const Places& places) {
+  const auto found = std::find_if(formats().begin(), formats().end(),
+                                  [&](const Format& format) { return format.name == spec.format; });
+  CHECK(found != formats().end(), "a checked spec names a format");
+  return found->open(spec, places);
+}
+
+}  // namespace brood::data
