@@ -50,7 +50,8 @@ std::vector<Message> one_of_each() {
   out.push_back(Beat{{{1, 0, 17, 200, 4096}, {2, 1, -1, 0, 0}}});
   out.push_back(Lost{3, Cause::memory, "too much", "tail\nof log", 99, 12, true});
   Setup setup;
-  setup.trainer = {"cnn", R"({"epochs": 3})", "loss", ~0ULL, "/data", "/base", "c", 1ULL << 33U};
+  setup.trainer = {"cnn", R"({"epochs": 3})", "loss", ~0ULL, "/data", "/cache", "/base",
+                   "c",   1ULL << 33U};
   setup.workers = 5;
   setup.lease_ms = 10000;
   out.push_back(setup);
