@@ -56,6 +56,11 @@ class Concat final : public Layer {
           b_.y);
       first += x.shape.channels;
     }
+    // Something else may have lain here: the padded channels must be zero.
+    if (first == b_.y.pixel) return;
+    each_pixel(
+        pass, b_.y, [&](const float*, float* to) { std::fill(to + first, to + b_.y.pixel, 0.0F); },
+        b_.y);
   }
 
   void backward(const Pass& pass) override {

@@ -71,10 +71,12 @@ class Planner {
  public:
   Planner(const Plan& plan, int moments, bool averages) : plan_(plan) {
     out_.tensors.resize(plan.tensors.size());
+    out_.steps.resize(plan.steps.size());
+    find_masks();
     place_parameters(moments, averages);
     place_tensors();
     out_.scratch_offset = reserve(scratch_floats());
-    for (const Step& step : plan.steps) place_step(step);
+    for (std::size_t i = 0; i < plan.steps.size(); ++i) place_step(plan.steps[i], out_.steps[i]);
     // Tiles read and write whole panels; the last one may end beyond its array.
     reserve(64);
     out_.floats = used_;
@@ -129,55 +131,130 @@ class Planner {
     return out;
   }
 
-  // Gradients by size, each at the lowest place that no other of its time takes. That of tensor t
-  // lives from the backward pass of its last reader to that of the step that makes it.
-  void place_gradients() {
-    struct Life {
-      std::size_t tensor;
-      int death, birth;
-      std::int64_t start, size;
-    };
-    std::vector<Life> lives;
-    for (std::size_t t = 0; t < out_.tensors.size(); ++t)
-      if (out_.tensors[t].needs_gradient)
-        lives.push_back({t, 0, -1, 0, out_.tensors[t].gradient.image * plan_.batch_size});
-    for (Life& life : lives) {
-      for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
-        const Step& step = plan_.steps[s];
-        if (step.output == static_cast<int>(life.tensor)) life.death = static_cast<int>(s);
-        if (std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(life.tensor)) > 0)
-          life.birth = static_cast<int>(s);
-      }
-      out_.tensors[life.tensor].gradient_birth = life.birth;
-      // The loss writes only the classes of the logits' gradient: its other lanes must stay zero.
-      if (life.birth < 0) life.death = 0, life.birth = static_cast<int>(plan_.steps.size());
+  static bool reads(const Step& step, std::size_t tensor) {
+    return std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(tensor)) > 0;
+  }
+
+  // A max pool that alone reads what a step with a ReLU makes masks its gradient.
+  void find_masks() {
+    for (std::size_t pool = 0; pool < plan_.steps.size(); ++pool) {
+      const auto input = static_cast<std::size_t>(plan_.steps[pool].inputs.front());
+      std::ptrdiff_t readers = 0;
+      for (const Step& step : plan_.steps)
+        readers += std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(input));
+      if (plan_.steps[pool].op != Step::Op::max_pool || readers != 1) continue;
+      for (std::size_t made = 0; made < plan_.steps.size(); ++made)
+        if (plan_.steps[made].output == static_cast<int>(input) && plan_.steps[made].relu)
+          out_.steps[pool].mask_input = out_.steps[made].dy_masked = true;
     }
-    std::stable_sort(lives.begin(), lives.end(),
+  }
+
+  // Whether the backward pass of a step looks at its output, and at the values of its inputs.
+  static bool needs_output(const Step& step, const StepMemory& memory) {
+    switch (step.op) {
+      case Step::Op::conv:
+        return step.relu && !memory.dy_masked;
+      case Step::Op::max_pool:
+        return memory.mask_input;
+      case Step::Op::activation:
+        return step.activation != Activation::gelu && step.activation != Activation::silu;
+      case Step::Op::batch_norm:  // finds the ReLU's side from the input
+        return false;
+      default:
+        return step.relu;
+    }
+  }
+  static bool needs_inputs(const Step& step) {
+    switch (step.op) {
+      case Step::Op::max_pool:
+      case Step::Op::avg_pool:
+      case Step::Op::global_avg_pool:
+      case Step::Op::dropout:
+      case Step::Op::add:
+      case Step::Op::concat:
+        return false;
+      case Step::Op::activation:
+        return step.activation == Activation::gelu || step.activation == Activation::silu;
+      default:
+        return true;
+    }
+  }
+
+  bool passes(std::size_t tensor) const {
+    if (tensor == 0 || tensor + 1 == plan_.tensors.size()) return false;
+    for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      if (reads(step, tensor) && needs_inputs(step)) return false;
+      if (step.output == static_cast<int>(tensor) && needs_output(step, out_.steps[s]))
+        return false;
+    }
+    return true;
+  }
+
+  // What lives for a while: gradients, spare ones, and the values that no backward pass reads.
+  struct Life {
+    std::int64_t* offset;
+    std::int64_t before;
+    int first, last;  // times: the steps forward, then the steps backward
+    std::int64_t size, start = 0;
+  };
+
+  std::vector<Life> lives() {
+    const int steps = static_cast<int>(plan_.steps.size()), end = 2 * steps;
+    std::vector<Life> out;
+    for (std::size_t t = 0; t < out_.tensors.size(); ++t) {
+      TensorMemory& tensor = out_.tensors[t];
+      int made = 0, last_reader = -1;
+      for (int s = 0; s < steps; ++s) {
+        const Step& step = plan_.steps[static_cast<std::size_t>(s)];
+        if (step.output == static_cast<int>(t)) made = s;
+        if (reads(step, t)) last_reader = s;
+      }
+      if (passes(t))
+        out.push_back({&tensor.value.offset, tensor.value.before, made, last_reader,
+                       tensor.value.image * plan_.batch_size});
+      if (!tensor.needs_gradient) continue;
+      tensor.gradient_birth = last_reader;
+      // The loss writes only the classes of the logits' gradient: its other lanes must stay zero.
+      const bool logits = last_reader < 0;
+      const std::int64_t size = tensor.gradient.image * plan_.batch_size;
+      out.push_back({&tensor.gradient.offset, tensor.gradient.before,
+                     logits ? 0 : end - 1 - last_reader, logits ? end : end - 1 - made, size});
+      for (int s = 0; s < last_reader; ++s) {
+        const auto reader = static_cast<std::size_t>(s);
+        if (reads(plan_.steps[reader], t))
+          out.push_back(
+              {&out_.steps[reader].spare, tensor.gradient.before, end - 1 - s, end - 1 - s, size});
+      }
+    }
+    return out;
+  }
+
+  // The largest first, each at the lowest place that no other of its time takes.
+  void place_lives() {
+    std::vector<Life> all = lives();
+    std::stable_sort(all.begin(), all.end(),
                      [](const Life& a, const Life& b) { return a.size > b.size; });
     std::vector<Life> placed;  // by start
-    std::int64_t all = 0;
-    for (Life& life : lives) {
+    std::int64_t size = 0;
+    for (Life& life : all) {
       for (const Life& other : placed)
-        if (other.death <= life.birth && life.death <= other.birth &&
+        if (other.first <= life.last && life.first <= other.last &&
             other.start < life.start + life.size && life.start < other.start + other.size)
           life.start = other.start + other.size;
-      all = std::max(all, life.start + life.size);
+      size = std::max(size, life.start + life.size);
       placed.insert(
           std::upper_bound(placed.begin(), placed.end(), life,
                            [](const Life& a, const Life& b) { return a.start < b.start; }),
           life);
     }
-    const std::int64_t base = reserve(all);
-    for (const Life& life : placed) {
-      Layout& gradient = out_.tensors[life.tensor].gradient;
-      gradient.offset = base + life.start + gradient.before;
-    }
+    const std::int64_t base = reserve(size);
+    for (const Life& life : placed) *life.offset = base + life.start + life.before;
   }
 
   void place_tensors() {
     const std::size_t count = plan_.tensors.size();
     std::vector<Halo> value(count), gradient(count);
-    std::vector<int> readers(count, 0);
     bool exact_image = true;  // the image needs no padded channels when only products read it
     for (const Step& step : plan_.steps) {
       const auto in = static_cast<std::size_t>(step.inputs.front());
@@ -188,7 +265,6 @@ class Planner {
         const auto i = static_cast<std::size_t>(input);
         if (i == 0) exact_image = exact_image && product;
         if (out_.tensors[i].needs_gradient) out_.tensors[out].needs_gradient = true;
-        ++readers[i];
       }
       if (step.op != Step::Op::conv) continue;
       value[in].cover(input_halo(step, plan_.tensors[in], plan_.tensors[out]));
@@ -196,19 +272,17 @@ class Planner {
           uses_winograd(step, plan_.tensors[in], plan_.tensors[out]))
         gradient[out].cover(output_halo(step, plan_.tensors[in], plan_.tensors[out]));
     }
-    std::int64_t spare = 0;
     for (std::size_t t = 0; t < count; ++t) {
       const Shape& shape = plan_.tensors[t];
       const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
       TensorMemory& tensor = out_.tensors[t];
       tensor.value = lay(shape, pixel, value[t]);
-      tensor.value.offset = reserve(tensor.value.image * plan_.batch_size) + tensor.value.before;
+      if (!passes(t))
+        tensor.value.offset = reserve(tensor.value.image * plan_.batch_size) + tensor.value.before;
       if (!tensor.needs_gradient) continue;
       tensor.gradient = lay(shape, pixel, gradient[t]);
-      if (readers[t] > 1) spare = std::max(spare, tensor.gradient.image * plan_.batch_size);
     }
-    out_.spare_offset = reserve(spare);
-    place_gradients();
+    place_lives();
   }
 
   // Shared by all steps: packed gradients, transposed weights, sums of a batch norm.
@@ -239,10 +313,9 @@ class Planner {
     return most;
   }
 
-  void place_step(const Step& step) {
+  void place_step(const Step& step, StepMemory& memory) {
     const Shape& in = plan_.tensors[static_cast<std::size_t>(step.inputs.front())];
     const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
-    StepMemory memory;
     if (step.op == Step::Op::batch_norm)
       memory.saved = reserve(2 * std::int64_t{panels(out.channels)} * kPanel);
     if (step.op == Step::Op::dropout || step.op == Step::Op::max_pool) {

@@ -21,6 +21,7 @@ struct Layout {
 };
 
 struct TensorMemory {
+  // A value that no backward pass reads shares its memory with gradients, which come later.
   Layout value;
   Layout gradient;              // only where needs_gradient
   bool needs_gradient = false;  // some parameter lies before it
@@ -38,6 +39,10 @@ struct ParameterMemory {
 struct StepMemory {
   std::int64_t saved = 0;  // floats kept from forward to backward: mean and inverse deviation
   std::int64_t bytes = 0;  // in the byte part: dropout masks, places of pooled maxima
+  bool mask_input = false, dy_masked = false;  // as a Binding has them (layers.h)
+  // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.
+  // Laid out as the tensor's gradient.
+  std::int64_t spare = 0;
 };
 
 struct Memory {
@@ -50,9 +55,6 @@ struct Memory {
   // Averaged parameters and states; only when asked for.
   std::int64_t average_offset = 0, state_average_offset = 0;
   std::int64_t scratch_offset = 0;
-  // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.
-  // Laid out as the tensor's gradient; one after another.
-  std::int64_t spare_offset = 0;
   std::int64_t floats = 0;       // of the block
   std::int64_t byte_count = 0;   // of the byte part
   std::int64_t table_bytes = 0;  // address tables and lists of the layers

@@ -126,7 +126,7 @@ void Network::bind() {
       b.dxs.push_back(gradient(in));
       if (spares_[i].input != static_cast<int>(k)) continue;
       spares_[i].sum = b.dxs.back();
-      b.dxs.back().data = block(memory_.spare_offset);
+      b.dxs.back().data = block(memory_.steps[i].spare);
       spares_[i].spare = b.dxs.back();
     }
     b.x = b.xs.front();
@@ -146,19 +146,8 @@ void Network::bind() {
     b.saved = block(memory_.steps[i].saved);
     b.scratch = block(memory_.scratch_offset);
     b.bytes = bytes_.get() + memory_.steps[i].bytes;
-    const auto masks = [this](std::size_t pool) {
-      const int input = plan_.steps[pool].inputs.front();
-      int readers = 0;
-      for (const Step& other : plan_.steps)
-        readers += static_cast<int>(std::count(other.inputs.begin(), other.inputs.end(), input));
-      const auto made = std::find_if(plan_.steps.begin(), plan_.steps.end(),
-                                     [&](const Step& other) { return other.output == input; });
-      return plan_.steps[pool].op == Step::Op::max_pool && readers == 1 &&
-             made != plan_.steps.end() && made->relu;
-    };
-    b.mask_input = masks(i);
-    for (std::size_t next = 0; next < plan_.steps.size(); ++next)
-      b.dy_masked |= plan_.steps[next].inputs.front() == step.output && masks(next);
+    b.mask_input = memory_.steps[i].mask_input;
+    b.dy_masked = memory_.steps[i].dy_masked;
     layers_.push_back(make_layer(b));
   }
   image_ = view(memory_.tensors.front().value, floats_.get());
