@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/data.h"
 #include "cli/doctor.h"
 #include "cli/plan.h"
 #include "cli/questions.h"
@@ -216,8 +217,38 @@ std::vector<Command> table_commands() {
            }}};
 }
 
+int data_command(const Arguments& a) {
+  const std::string action = a.text("action").empty() ? "list" : a.text("action");
+  if (action == "describe") {
+    if (a.text("what").empty())
+      throw UserError(
+          "brood data describe: which one? Name a config or a data set; `brood data` "
+          "lists them");
+    return data_describe_command(
+        {a.text("what"), a.text("data-dir"), a.text("sheet"), a.has("json")}, std::cout);
+  }
+  if (action != "list")
+    throw UserError("brood data: there is no \"" + action + "\"" +
+                    did_you_mean(action, {"list", "describe"}) + "; there are list and describe");
+  for (const std::string name : {"what", "sheet"})
+    if (!a.text(name).empty())
+      throw UserError("brood data list takes no " + name + "; did you mean brood data describe?");
+  return data_list_command({a.text("data-dir"), a.has("json")}, std::cout);
+}
+
+Command data_commands() {
+  return {"data",
+          "Which data sets are there, and what one is like: classes, drift, duplicates, pictures.",
+          {positional("action", "list (the default) or describe", false),
+           positional("what", "a config, a data set, or {\"name\": {settings}}", false),
+           option("data-dir", "the folder to look in"),
+           option("sheet", "describe: write a contact sheet to this PNG file"), kJson},
+          data_command};
+}
+
 std::vector<Command> commands() {
   std::vector<Command> out = run_commands();
+  out.push_back(data_commands());
   for (auto& command : table_commands()) out.push_back(std::move(command));
   for (auto& command : trial_commands()) out.push_back(std::move(command));
   return out;

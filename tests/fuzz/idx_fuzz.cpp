@@ -1,14 +1,15 @@
-// Fuzz target of the IDX reader: whatever the bytes, it returns what its header says or throws
-// UserError, and allocates no more than the input could fill.
+// The IDX reader returns what its header says or throws UserError, and allocates no more than the
+// input could fill.
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <cstring>
 
 #include "engine/error.h"
+#include "tests/fuzz/targets.h"
 #include "trainers/data/idx.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+namespace brood::fuzz {
+
+void idx(const std::uint8_t* data, std::size_t size) {
   for (int dimensions = 1; dimensions <= 4; ++dimensions) {
     std::size_t position = 0;
     const auto read = [&](std::uint8_t* to, std::size_t n) {
@@ -18,10 +19,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       return part;
     };
     try {
-      const brood::data::IdxArray array = brood::data::parse_idx(read, size, "input", dimensions);
+      const data::IdxArray array = data::parse_idx(read, size, "input", dimensions);
       CHECK(array.values.size() <= size, "more values than bytes");
-    } catch (const brood::UserError&) {
+    } catch (const UserError&) {
     }
   }
-  return 0;
 }
+
+}  // namespace brood::fuzz

@@ -304,17 +304,16 @@ inline void transpose_block(const float* w, std::int64_t w_stride, float* out,
                             std::int64_t out_stride) {
   using V = Vector<4>::type;
   using Loose = Vector<4>::loose;
-  typedef std::int32_t Lanes __attribute__((vector_size(16)));
   V row[4];
   BROOD_UNROLL for (int i = 0; i < 4; ++i) row[i] =
       *reinterpret_cast<const Loose*>(w + i * w_stride);
-  const V a = __builtin_shuffle(row[0], row[1], Lanes{0, 4, 1, 5});
-  const V b = __builtin_shuffle(row[0], row[1], Lanes{2, 6, 3, 7});
-  const V c = __builtin_shuffle(row[2], row[3], Lanes{0, 4, 1, 5});
-  const V d = __builtin_shuffle(row[2], row[3], Lanes{2, 6, 3, 7});
+  const V a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+  const V b = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  const V c = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+  const V d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
   const V column[4] = {
-      __builtin_shuffle(a, c, Lanes{0, 1, 4, 5}), __builtin_shuffle(a, c, Lanes{2, 3, 6, 7}),
-      __builtin_shuffle(b, d, Lanes{0, 1, 4, 5}), __builtin_shuffle(b, d, Lanes{2, 3, 6, 7})};
+      __builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+      __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
   BROOD_UNROLL for (int i = 0; i < 4; ++i) * reinterpret_cast<Loose*>(out + i * out_stride) =
       column[i];
 }
