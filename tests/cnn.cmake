@@ -1,3 +1,4 @@
+brood_test(cnn_allocation_test LIBS brood_cnn LABELS cnn SOURCES counting_new.cpp)
 brood_test(cnn_augment_test LIBS brood_cnn LABELS cnn)
 brood_test(cnn_data_test LIBS brood_cnn ZLIB::ZLIB LABELS cnn)
 brood_test(cnn_gradients_test LIBS brood_cnn LABELS cnn SOURCES cnn_reference.cpp)
