@@ -7,6 +7,7 @@
 
 #include "cli/config_block.h"
 #include "cli/config_document.h"
+#include "cli/config_metrics.h"
 #include "cli/config_space.h"
 #include "cli/config_trainer.h"
 #include "engine/suggest.h"
@@ -43,7 +44,7 @@ class Reader {
     if (const std::optional<std::string> folder = top_.text("cache_dir"))
       spec_.cache_dir = absolute("cache_dir", *folder);
     const TrainerReading trainer = space_and_trainer();
-    if (spec_.trainer_name == "cnn") metrics(trainer.validates);
+    if (!trainer.metrics.empty()) metrics(trainer.metrics);
     algorithms(trainer);
     if (const auto list = top_.find("initial_points"))
       for (const JsonPlace& element : list->elements()) initial_point(element);
@@ -172,34 +173,19 @@ class Reader {
     return trainer;
   }
 
-  // The built-in trainer's metrics are known, so a slip need not wait for the first epoch.
-  void metrics(bool validates) {
-    metric("/objective/metric", spec_.objective.metric, false, validates);
+  // Where a trainer's metrics are known, a slip need not wait for the first epoch.
+  void metrics(std::vector<std::string> known) {
+    metric("/objective/metric", spec_.objective.metric, known);
+    known.insert(known.end(), {"parameters", "flops", "memory_bytes"});
     for (std::size_t i = 0; i < spec_.constraints.size(); ++i)
-      metric("/constraints/" + std::to_string(i) + "/metric", spec_.constraints[i].metric, true,
-             validates);
+      metric("/constraints/" + std::to_string(i) + "/metric", spec_.constraints[i].metric, known);
   }
 
-  void metric(const std::string& pointer, const std::string& name, bool constraint,
-              bool validates) {
-    std::vector<std::string> known = {"train_loss", "train_accuracy", "val_loss", "val_accuracy"};
-    if (constraint) known.insert(known.end(), {"parameters", "flops", "memory_bytes"});
-    const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
-    if (name.empty() || (is_known && (validates || !name.starts_with("val_")))) return;
-    std::string list;
-    for (const std::string& one : known) list += (list.empty() ? "" : ", ") + one;
-    std::string why = "the trainer reports no \"" + name + "\"" + did_you_mean(name, known) +
-                      "; there are " + list;
-    if (name == "test_loss" || name == "test_accuracy")
-      why = "\"" + name +
-            "\" is for the end: who selects on it has no test left; take val_loss or "
-            "val_accuracy";
-    if (name == "seconds" || name == "images_per_second")
-      why = "\"" + name +
-            "\" is measured, and differs between machines; that comes with a later "
-            "version of brood";
-    if (is_known) why = "\"" + name + "\" needs a validation part, and trainer.validation is 0";
-    problems_.push_back({pointer, why});
+  void metric(const std::string& pointer, const std::string& name,
+              const std::vector<std::string>& known) {
+    if (name.empty()) return;
+    const std::string why = metric_problem(name, known);
+    if (!why.empty()) problems_.push_back({pointer, why});
   }
 
   std::optional<Algorithm> algorithm(const Block& block) {

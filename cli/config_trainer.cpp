@@ -113,7 +113,7 @@ class Sampler {
   }
 
   std::optional<int> epochs() const { return epochs_; }
-  bool validates() const { return validates_; }
+  const std::vector<std::string>& metrics() const { return metrics_; }
 
  private:
   static bool follows_from_absence(const Resolved& resolved, const Problem& problem) {
@@ -138,8 +138,12 @@ class Sampler {
     const std::optional<double> number = place ? place->number() : std::nullopt;
     if (number && *number >= 1 && *number <= 1e6)
       epochs_ = std::max(epochs_.value_or(1), static_cast<int>(*number));
-    const std::optional<JsonPlace> validation = document.root().find("validation");
-    if (validation && validation->number() == 0.0) validates_ = false;
+    std::vector<std::string> metrics = reported_metrics(trainer_, json);
+    if (resolved_ > 1)
+      std::erase_if(metrics, [this](const std::string& metric) {
+        return std::find(metrics_.begin(), metrics_.end(), metric) == metrics_.end();
+      });
+    metrics_ = std::move(metrics);
   }
 
   const std::string& trainer_;
@@ -150,7 +154,7 @@ class Sampler {
   Findings findings_;
   int points_ = 0, resolved_ = 0;
   std::optional<int> epochs_;
-  bool validates_ = true;
+  std::vector<std::string> metrics_;
   std::string circular_;
 };
 
@@ -268,7 +272,7 @@ TrainerReading read_trainer(const JsonPlace& trainer, const DeclaredSpace& decla
   for (const Point& point : covering_sample(out.space)) sampler.look_at(point);
   sampler.report(problems);
   out.epochs = sampler.epochs();
-  out.validates = sampler.validates();
+  out.metrics = sampler.metrics();
   return out;
 }
 

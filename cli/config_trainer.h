@@ -14,9 +14,9 @@
 namespace brood {
 
 struct TrainerReading {
-  SearchSpace space;          // with the trainer's say in what is active
-  std::optional<int> epochs;  // the most that any point of the sample trains
-  bool validates = true;      // the built-in trainer: all points have a validation part
+  SearchSpace space;                 // with the trainer's say in what is active
+  std::optional<int> epochs;         // the most that any point of the sample trains
+  std::vector<std::string> metrics;  // that all points of the sample report; empty: not known
 };
 
 // space_good: the space had no problems; otherwise what follows from its absent fields is not

@@ -14,6 +14,11 @@ namespace brood {
 
 namespace {
 
+// Known from the planner, and judged before a trial trains.
+bool planned_metric(const std::string& name) {
+  return name == "parameters" || name == "flops" || name == "memory_bytes";
+}
+
 // Proposals that lead to no training (duplicates, infeasible points) made before the loop looks at
 // the executors again.
 constexpr int kIdleProposals = 256;
@@ -415,7 +420,11 @@ std::string Controller::broken_constraint(const Trial& t, int epoch) const {
   const Report& report = t.reports[static_cast<std::size_t>(epoch - t.first_epoch)];
   for (const Constraint& c : spec_.constraints) {
     const Metric* m = report.find(c.metric);
-    if (m == nullptr) continue;
+    if (m == nullptr) {
+      if (planned_metric(c.metric)) continue;
+      return "its report of epoch " + std::to_string(epoch) + " lacks " + c.metric +
+             ", which a constraint is about";
+    }
     if (c.max && !(m->value <= *c.max))
       return c.metric + " is " + to_text(Value{m->value}) + ", the constraint allows at most " +
              to_text(Value{*c.max});

@@ -49,4 +49,8 @@ std::vector<Problem> check_trainer(std::string_view name, const std::string& res
   refuse_name(name);
 }
 
+std::vector<std::string> reported_metrics(std::string_view name, const std::string& resolved_json) {
+  return name == "cnn" ? cnn_metrics(resolved_json) : std::vector<std::string>();
+}
+
 }  // namespace brood

@@ -26,4 +26,8 @@ std::unique_ptr<Planner> make_planner(const TrainerSetup& setup);
 // pointers relative to the block. Empty: nothing.
 std::vector<Problem> check_trainer(std::string_view name, const std::string& resolved_json);
 
+// The exact metrics that a trainer reports with such a block; a name that ends in "_class_" is
+// followed by the number of a class. Empty: not known before it runs.
+std::vector<std::string> reported_metrics(std::string_view name, const std::string& resolved_json);
+
 }  // namespace brood

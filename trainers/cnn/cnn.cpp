@@ -1,5 +1,7 @@
 #include "trainers/cnn/cnn.h"
 
+#include <cstdlib>
+
 #include "engine/resolve.h"
 #include "trainers/cnn/dataset.h"
 #include "trainers/cnn/kernels.h"
@@ -24,6 +26,19 @@ data::Places places_of(const TrainerSetup& setup) {
   return {setup.data_dir, setup.base_dir, setup.cache_dir};
 }
 
+// How the metrics of single classes go on behind the name of a part.
+const char* const kClassAccuracy = "_accuracy_class_";
+
+// Empty: a metric of that name is possible with so many classes.
+std::string missing_class(const std::string& metric, int classes) {
+  const std::size_t at = metric.find(kClassAccuracy);
+  if (at == std::string::npos) return "";
+  const double number = std::atof(metric.c_str() + at + std::string(kClassAccuracy).size());
+  if (number < classes) return "";
+  return "the objective is " + metric + ", and the last class of the data set is " +
+         std::to_string(classes - 1);
+}
+
 // The data sets that a block can name are opened before the first trial, so that a missing file
 // ends the run and not each of its trials. A block that needs a point to be read is left to them.
 void touch_data(const Template& block, data::Library& library) {
@@ -42,7 +57,7 @@ void touch_data(const Template& block, data::Library& library) {
 class CnnPlanner final : public Planner {
  public:
   explicit CnnPlanner(const TrainerSetup& setup)
-      : block_(setup.config), library_(places_of(setup)) {
+      : block_(setup.config), library_(places_of(setup)), objective_(setup.objective) {
     touch_data(block_, library_);
   }
 
@@ -78,6 +93,7 @@ class CnnPlanner final : public Planner {
       out.bytes = memory.total_bytes() + (data.made_up ? data.bytes() : 0);
       out.shared_bytes = data.made_up ? 0 : data.bytes();
       out.infeasible = memory.too_large;
+      if (out.infeasible.empty()) out.infeasible = missing_class(objective_, shape.classes);
     } catch (const ResolveError& error) {
       out.infeasible = "/trainer" + error.problem().pointer + ": " + error.problem().message;
     }
@@ -87,6 +103,7 @@ class CnnPlanner final : public Planner {
  private:
   const Template block_;
   mutable data::Library library_;  // thread-safe
+  const std::string objective_;
 };
 
 std::unique_ptr<Training> train(const TrainerSetup& setup, const Template& block,
@@ -127,6 +144,20 @@ std::vector<Problem> check_cnn(const std::string& resolved_json) {
   std::vector<Problem> problems;
   cnn::parse_network(resolved_json, problems);
   return problems;
+}
+
+std::vector<std::string> cnn_metrics(const std::string& resolved_json) {
+  std::vector<Problem> ignored;
+  const cnn::NetworkSpec spec = cnn::parse_network(resolved_json, ignored);
+  std::vector<std::string> out = {"train_loss", "train_accuracy"};
+  const auto part = [&](const std::string& name) {
+    out.insert(out.end(), {name + "_loss", name + "_accuracy"});
+    if (spec.report_classes) out.push_back(name + kClassAccuracy);
+  };
+  if (spec.validation_count > 0 || spec.validation_fraction > 0.0) part("val");
+  if (spec.evaluate_test) part("test");
+  if (spec.report_cost) out.insert(out.end(), {"parameters", "flops", "memory_bytes"});
+  return out;
 }
 
 std::vector<std::string> cnn_numeric_classes() {

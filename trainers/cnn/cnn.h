@@ -19,6 +19,9 @@ std::unique_ptr<Planner> make_cnn_planner(const TrainerSetup& setup);
 // What is wrong with a trainer block whose references are resolved. Pointers are relative to it.
 std::vector<Problem> check_cnn(const std::string& resolved_json);
 
+// The exact metrics that it reports with such a block (see trainers.h, reported_metrics).
+std::vector<std::string> cnn_metrics(const std::string& resolved_json);
+
 // The numeric classes that this machine can produce, best first.
 std::vector<std::string> cnn_numeric_classes();
 
