@@ -227,7 +227,7 @@ class SyntheticTraining final : public Training {
     std::string tag, whole;
     int epoch = 0;
     std::uint64_t bits = 0;
-    if (!(file >> tag >> epoch >> bits >> whole) || whole != "whole" ||
+    if (!(file >> tag >> epoch >> bits >> whole) || "whole" != whole ||
         tag != "brood-synthetic-1" || epoch != epoch_)
       throw TrialFailure(Cause::checkpoint, "cannot resume from " + path +
                                                 ": not a checkpoint after epoch " +
