@@ -16,6 +16,7 @@ namespace brood {
 namespace {
 
 constexpr std::size_t kRowsMax = 24;  // trials listed one by one
+constexpr std::size_t kReasonsMax = 10;
 
 std::string percent(double share) {
   std::array<char, 32> buffer{};
@@ -176,24 +177,64 @@ void print_spread(const RunPlan& plan, std::ostream& out) {
   print(table, Format::people, terminal_width(), out);
 }
 
-void print_infeasible(const RunPlan& plan, std::ostream& out) {
-  std::vector<const PlannedTrial*> refused;
-  for (const PlannedTrial& trial : plan.points)
-    if (!trial.infeasible.empty()) refused.push_back(&trial);
-  if (refused.empty()) return;
-  out << "\nInfeasible  " << refused.size() << " of " << plan.points.size()
-      << (plan.exact ? " trials" : " sampled points") << ", for example\n";
-  std::vector<std::string> shown;
-  for (const PlannedTrial* trial : refused) {
-    if (shown.size() == 5) break;
-    if (std::find(shown.begin(), shown.end(), trial->infeasible) != shown.end()) continue;
-    shown.push_back(trial->infeasible);
-    out << "  " << trial->infeasible << "\n    at " << to_text(trial->params) << '\n';
-  }
-}
-
 double share(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// Points that are infeasible for the same reason, by the point's number.
+struct Refused {
+  std::string why;
+  std::vector<std::size_t> points;
+};
+
+// In the order of their first point, or the most frequent first.
+std::vector<Refused> refusals(const RunPlan& plan, bool by_count) {
+  std::vector<Refused> out;
+  for (std::size_t i = 0; i < plan.points.size(); ++i) {
+    const std::string& why = plan.points[i].infeasible;
+    if (why.empty()) continue;
+    auto found = std::find_if(out.begin(), out.end(), [&](const auto& r) { return r.why == why; });
+    if (found == out.end()) found = out.insert(out.end(), {why, {}});
+    found->points.push_back(i);
+  }
+  if (by_count)
+    std::stable_sort(out.begin(), out.end(), [](const Refused& x, const Refused& y) {
+      return x.points.size() > y.points.size();
+    });
+  return out;
+}
+
+// Of the trials of an exact plan each one; of a sample what share there is of each reason.
+void print_infeasible(const RunPlan& plan, std::ostream& out) {
+  const std::vector<Refused> all = refusals(plan, !plan.exact);
+  std::size_t count = 0;
+  for (const Refused& one : all) count += one.points.size();
+  if (count == 0) return;
+  const auto share_text = [&](std::size_t part) {
+    return percent(
+        share(static_cast<std::int64_t>(part), static_cast<std::int64_t>(plan.points.size())));
+  };
+  out << "\nInfeasible  " << count << " of " << plan.points.size()
+      << (plan.exact ? " trials" : " sampled points") << ", " << share_text(count)
+      << ": recorded with the reason, not trained\n";
+  std::size_t shown = 0;
+  for (const Refused& one : all) {
+    if (++shown > kReasonsMax) {
+      out << "  and " << all.size() - kReasonsMax << " further reasons (--json has all)\n";
+      break;
+    }
+    out << "  " << one.why << '\n';
+    if (!plan.exact) {
+      out << "    " << share_text(one.points.size()) << ", for example at "
+          << to_text(plan.points[one.points.front()].params) << '\n';
+      continue;
+    }
+    for (std::size_t i = 0; i < one.points.size() && i < kRowsMax; ++i)
+      out << "    trial " << one.points[i] << " at " << to_text(plan.points[one.points[i]].params)
+          << '\n';
+    if (one.points.size() > kRowsMax)
+      out << "    and " << one.points.size() - kRowsMax << " more (--json has all)\n";
+  }
 }
 
 void print_schedule(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& out) {

@@ -42,9 +42,55 @@ TEST(Plan, NamesInfeasiblePointsWithTheReason) {
   EXPECT_EQ(plan.points[3].infeasible, "");
   std::ostringstream out;
   print_plan(spec, plan, out);
-  EXPECT_THAT(out.str(), HasSubstr("Infeasible  1 of 6 trials"));
-  EXPECT_THAT(out.str(), HasSubstr("at x=3 y=20"));
+  EXPECT_THAT(out.str(), HasSubstr("Infeasible  1 of 6 trials, 17 %"));
+  EXPECT_THAT(out.str(), HasSubstr("trial 5 at x=3 y=20"));
   EXPECT_THAT(plan_json(spec, plan), HasSubstr("\"infeasible\": 1"));
+}
+
+// The built-in network: its architectures are judged without any training.
+ExperimentSpec pools(const std::vector<std::string>& overrides) {
+  return read_config_text(R"({
+    "version": 1, "experiment": {"name": "e"},
+    "objective": {"metric": "val_loss", "goal": "minimize"},
+    "search_space": {"size": [2, 3, 4, 5, 6, 7], "pools": [1, 2, 3, 4, 5, 6]},
+    "search": {"algorithm": "grid"},
+    "trainer": {"name": "cnn", "dataset": {"synthetic": {"size": 12}}, "epochs": 2,
+      "optimizer": {"name": "sgd", "learning_rate": 0.1},
+      "layers": [{"repeat": {"count": {"$param": "pools"}, "body": [
+        {"max_pool": {"size": {"$param": "size"}}}]}}]}
+  })",
+                          "e.json", overrides);
+}
+
+TEST(Plan, ListsEveryImpossibleArchitectureOfAGrid) {
+  const ExperimentSpec spec = pools({});
+  const RunPlan plan = make_plan(spec, 1);
+  std::ostringstream out;
+  print_plan(spec, plan, out);
+  EXPECT_THAT(out.str(), HasSubstr("Infeasible  27 of 36 trials, 75 %"));
+  int listed = 0;
+  for (std::size_t trial = 0; trial < plan.points.size(); ++trial) {
+    const std::string line =
+        "    trial " + std::to_string(trial) + " at " + to_text(plan.points[trial].params) + "\n";
+    const bool impossible = !plan.points[trial].infeasible.empty();
+    EXPECT_EQ(out.str().find(line) != std::string::npos, impossible) << line;
+    listed += impossible;
+  }
+  EXPECT_EQ(listed, 27);
+}
+
+TEST(Plan, TellsTheShareOfImpossibleArchitecturesInASampledSpace) {
+  const ExperimentSpec spec =
+      pools({"search.algorithm=genetic", "search.settings.population_size=4",
+             "search.settings.generations=3"});
+  const RunPlan plan = make_plan(spec, 1);
+  ASSERT_FALSE(plan.exact);
+  std::ostringstream out;
+  print_plan(spec, plan, out);
+  EXPECT_THAT(out.str(), testing::ContainsRegex("Infeasible  [0-9]+ of [0-9]+ sampled points, "
+                                                "[67][0-9] %"));
+  EXPECT_THAT(out.str(), testing::ContainsRegex("leaves nothing of an image of .*\n"
+                                                "    [0-9]+ %, for example at size="));
 }
 
 TEST(Plan, TakesTheNumberOfTrialsFromTheBudget) {
