@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "cli/config.h"
 #include "engine/error.h"
 #include "engine/json.h"
 #include "engine/units.h"
@@ -59,6 +60,13 @@ std::string in_words(std::string text) {
 
 }  // namespace
 
+bool is_database(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string magic(15, '\0');
+  file.read(magic.data(), 15);
+  return magic == "SQLite format 3";
+}
+
 Where resolved(const Where& where) {
   Where out = where;
   if (out.database.empty()) out.database = "experiments.db";
@@ -70,6 +78,15 @@ Asked ask(const Where& where) {
   Reader reader(found.database);
   ExperimentRecord experiment = reader.experiment(found.experiment);
   return {std::move(reader), std::move(experiment)};
+}
+
+TrainerSetup recorded_setup(Asked& asked) {
+  const auto sessions = asked.reader.sessions(asked.experiment);
+  const std::string origin =
+      sessions.empty() ? asked.reader.path() : sessions.back().session.config_file;
+  const ExperimentSpec spec = read_config_text(asked.experiment.config, origin);
+  return trainer_setup(spec, fs::path(origin).parent_path().string(),
+                       asked.experiment.numeric_class);
 }
 
 bool alive(Reader& reader, const ExperimentRecord& experiment) {

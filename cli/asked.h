@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/questions.h"
+#include "engine/trainer.h"
 #include "store/query.h"
 
 namespace brood {
@@ -18,8 +19,14 @@ struct Asked {
 // Throws UserError when there is no such database or experiment.
 Asked ask(const Where& where);
 
+// Does the file begin like one?
+bool is_database(const std::string& path);
+
 // Where with the database's path and, if a config was named, its experiment. Throws UserError.
 Where resolved(const Where& where);
+
+// What the experiment's workers were told.
+TrainerSetup recorded_setup(Asked& asked);
 
 // Is a process running this experiment now? Told by the lock, so also after a kill -9.
 bool alive(Reader& reader, const ExperimentRecord& experiment);

@@ -12,10 +12,13 @@
 #include "cli/arguments.h"
 #include "cli/data.h"
 #include "cli/doctor.h"
+#include "cli/export.h"
 #include "cli/plan.h"
+#include "cli/predict.h"
 #include "cli/questions.h"
 #include "cli/replay.h"
 #include "cli/run.h"
+#include "cli/train.h"
 #include "engine/error.h"
 #include "engine/message.h"
 #include "engine/suggest.h"
@@ -246,9 +249,70 @@ Command data_commands() {
           data_command};
 }
 
+int train(const Arguments& a) {
+  TrainOptions options;
+  options.where = {a.text("config"), a.text("experiment")};
+  options.trial = a.whole("trial", 0);
+  options.overrides = a.list("set");
+  options.params = a.list("param");
+  options.save = a.text("save");
+  if (const auto epoch = a.whole("epoch", 1)) options.epoch = static_cast<int>(*epoch);
+  options.quiet = a.has("quiet");
+  options.format = format(a);
+  return train_command(options, std::cout);
+}
+
+int predict(const Arguments& a) {
+  PredictOptions options;
+  options.model = a.text("model");
+  options.files = a.list("files");
+  options.test = a.has("test");
+  options.data_dir = a.text("data-dir");
+  options.top = static_cast<int>(std::min<std::int64_t>(a.whole("top", 1).value_or(3), 65536));
+  options.logits = a.has("logits");
+  options.format = format(a);
+  return predict_command(options, std::cout);
+}
+
+std::vector<Command> model_commands() {
+  return {
+      {"train",
+       "Trains one configuration, here and now, to a model.",
+       {positional("config", "a config; with --trial a database or the config that names it", true),
+        many("set", "override one value of the config: --set trainer.epochs=3"),
+        many("param", "a parameter of the search space: --param learning_rate=0.01"),
+        option("trial,t", "train this trial of the record again"), kExperiment,
+        option("save,s", "the model's file; an interrupted training goes on from beside it"),
+        option("epoch", "the last epoch to train (default: all)"), flag("quiet,q", "no lines"),
+        kJson},
+       train},
+      {"export",
+       "Writes a trial's model for other programs.",
+       {positional("where", "database or config (default: experiments.db), or a model", false),
+        kDatabase, kExperiment, option("trial,t", "which trial (default: the best)"),
+        option("onnx", "an ONNX file to write"),
+        option("weights", "a safetensors file to write, for brood predict")},
+       [](const Arguments& a) {
+         return export_command({where(a), a.whole("trial", 0), a.text("onnx"), a.text("weights")},
+                               std::cout);
+       }},
+      {"predict",
+       "Classifies pictures with a saved model.",
+       {positional("model", "what train --save or export --weights wrote, or a checkpoint", true),
+        {"files", Takes::many, "pictures: JPEG, PNG, or IDX with many", true, false},
+        flag("test", "the data set's test part instead, with its accuracy"),
+        option("data-dir", "where that data set lies (default: the usual places)"),
+        option("top,k", "classes to show of each (default: 3)"),
+        flag("logits", "all numbers before the softmax"),
+        kJson,
+        kCsv},
+       predict}};
+}
+
 std::vector<Command> commands() {
   std::vector<Command> out = run_commands();
   out.push_back(data_commands());
+  for (auto& command : model_commands()) out.push_back(std::move(command));
   for (auto& command : table_commands()) out.push_back(std::move(command));
   for (auto& command : trial_commands()) out.push_back(std::move(command));
   return out;

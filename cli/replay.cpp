@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "cli/asked.h"
-#include "cli/config.h"
 #include "engine/error.h"
 #include "engine/trainer.h"
 #include "trainers/trainers.h"
@@ -79,12 +78,7 @@ int replay_command(const ReplayOptions& options, std::ostream& out) {
     out << "trial " << trial.id << " has no reports to compare with\n";
     return 1;
   }
-  const auto sessions = asked.reader.sessions(asked.experiment);
-  const std::string origin =
-      sessions.empty() ? asked.reader.path() : sessions.back().session.config_file;
-  const ExperimentSpec spec = read_config_text(asked.experiment.config, origin);
-  const std::string base = std::filesystem::path(origin).parent_path().string();
-  const auto trainer = make_trainer(trainer_setup(spec, base, asked.experiment.numeric_class));
+  const auto trainer = make_trainer(recorded_setup(asked));
   const std::string log = (std::filesystem::temp_directory_path() / "brood-replay.log").string();
   const int different = train_again(*trainer, trial, log, out);
   if (different == 0)

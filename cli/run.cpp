@@ -84,13 +84,6 @@ class Signals {
   Signals& operator=(const Signals&) = delete;
 };
 
-bool is_database(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string magic(15, '\0');
-  file.read(magic.data(), 15);
-  return magic == "SQLite format 3";
-}
-
 // What the database knows of this experiment; nullopt: nothing yet.
 std::optional<ExperimentRecord> record_of(const std::string& database, const std::string& name) {
   if (holds_nothing(database)) return std::nullopt;

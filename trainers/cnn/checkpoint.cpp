@@ -22,8 +22,7 @@ static_assert(std::endian::native == std::endian::little, "arrays are written as
 constexpr std::uint64_t kHeaderMax = std::uint64_t{1} << 26;
 
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  throw UserError(path + ": is not a checkpoint of brood: " + why +
-                  "; remove it, and the trial starts from an earlier one or from the beginning");
+  throw UserError(path + ": is not a checkpoint of brood: " + why);
 }
 
 [[noreturn]] void cannot_write(const std::string& path) {
@@ -86,6 +85,13 @@ std::string checksum(const std::vector<NamedArray>& arrays) {
   return std::to_string(hash);
 }
 
+// What is wrong with it shows when the file is opened.
+void make_folder(const std::string& path) {
+  const auto folder = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+}
+
 Json header_of(const Checkpoint& checkpoint) {
   Json header = Json::object();
   Json& metadata = header["__metadata__"] = Json::object();
@@ -136,10 +142,15 @@ const std::string& Checkpoint::text(const std::string& key) const {
   throw UserError("it has no entry \"" + key + "\"");
 }
 
+void write_file(const std::string& path, std::string_view bytes) {
+  make_folder(path);
+  NewFile file(path + ".part");
+  file.write(bytes.data(), bytes.size());
+  file.rename_to(path);
+}
+
 void write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
-  const auto folder = std::filesystem::path(path).parent_path();
-  std::error_code error;
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  make_folder(path);
   std::string header = header_of(checkpoint).dump();
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::uint64_t size = header.size();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct Checkpoint {
 // Written beside, flushed to the disk and renamed: a reader finds the old file or the whole new
 // one. Throws UserError when the disk does not take it.
 void write_checkpoint(const std::string& path, const Checkpoint& checkpoint);
+
+// The same for any file.
+void write_file(const std::string& path, std::string_view bytes);
 
 // Throws UserError, naming the file and the reason, for anything that write_checkpoint cannot have
 // made.

@@ -106,9 +106,9 @@ class CnnPlanner final : public Planner {
   const std::string objective_;
 };
 
-std::unique_ptr<Training> train(const TrainerSetup& setup, const Template& block,
-                                data::Library& library, const cnn::Kernels& kernels,
-                                const Assignment& assignment) {
+cnn::TrainingInput input_of(const TrainerSetup& setup, const Template& block,
+                            data::Library& library, const cnn::Kernels& kernels,
+                            const Assignment& assignment) {
   const Resolved resolved = block.resolve(assignment.params);
   std::vector<Problem> problems;
   cnn::TrainingInput input;
@@ -118,7 +118,7 @@ std::unique_ptr<Training> train(const TrainerSetup& setup, const Template& block
   input.kernels = &kernels;
   input.experiment_seed = setup.seed;
   input.memory_max = setup.memory_per_trial;
-  return cnn::make_training(std::move(input), assignment);
+  return input;
 }
 
 }  // namespace
@@ -132,12 +132,28 @@ std::unique_ptr<Trainer> make_cnn(const TrainerSetup& setup) {
   const auto library = std::make_shared<data::Library>(places_of(setup));
   touch_data(*block, *library);
   return one_slot(offer, setup.objective, [=, &kernels](const Assignment& assignment) {
-    return train(setup, *block, *library, kernels, assignment);
+    return cnn::make_training(input_of(setup, *block, *library, kernels, assignment), assignment);
   });
 }
 
 std::unique_ptr<Planner> make_cnn_planner(const TrainerSetup& setup) {
   return std::make_unique<CnnPlanner>(setup);
+}
+
+std::unique_ptr<Training> make_cnn_training(const TrainerSetup& setup,
+                                            const Assignment& assignment) {
+  data::Library library(places_of(setup));
+  return cnn::make_training(input_of(setup, Template(setup.config), library,
+                                     cnn::kernels_of(setup.numeric_class), assignment),
+                            assignment);
+}
+
+cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assignment) {
+  data::Library library(places_of(setup));
+  const cnn::Kernels& kernels = cnn::kernels_of(setup.numeric_class);
+  const auto input = input_of(setup, Template(setup.config), library, kernels, assignment);
+  return cnn::describe(input.spec, *input.data, cnn::numeric_class(kernels), setup.seed,
+                       assignment.seed);
 }
 
 std::vector<Problem> check_cnn(const std::string& resolved_json) {

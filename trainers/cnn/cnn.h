@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/trainer.h"
+#include "trainers/cnn/model.h"
 
 namespace brood {
 
@@ -15,6 +16,14 @@ namespace brood {
 std::unique_ptr<Trainer> make_cnn(const TrainerSetup& setup);
 
 std::unique_ptr<Planner> make_cnn_planner(const TrainerSetup& setup);
+
+// A trial's training on its own, for a caller that is no worker. Throws UserError as make_cnn does,
+// TrialFailure for a point that cannot be trained.
+std::unique_ptr<Training> make_cnn_training(const TrainerSetup& setup,
+                                            const Assignment& assignment);
+
+// What make_cnn_training's checkpoints would say of themselves.
+cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assignment);
 
 // What is wrong with a trainer block whose references are resolved. Pointers are relative to it.
 std::vector<Problem> check_cnn(const std::string& resolved_json);

@@ -256,6 +256,7 @@ NetworkSpec parse_network(const std::string& resolved_trainer_json,
   spec.optimizer.ema = reader.real("ema", 0.0, 0.0, 1.0, true, true);
   read_report(reader, spec);
   reader.finish();
+  spec.block = json.dump();
   return spec;
 }
 

@@ -102,6 +102,7 @@ struct LayerSpec {
 };
 
 struct NetworkSpec {
+  std::string block;  // the JSON it was read from
   data::DatasetSpec dataset;
   double validation_fraction = 0.1;  // of the training samples; used when the count is 0
   std::int64_t validation_count = 0;

@@ -14,7 +14,7 @@ namespace brood::cnn {
 
 namespace {
 
-constexpr double kEpsilon = 1e-5, kMomentum = 0.1;
+constexpr double kMomentum = 0.1;
 
 class BatchNorm final : public Layer {
  public:
@@ -88,7 +88,7 @@ class BatchNorm final : public Layer {
   }
 
   static float inverse_of(double variance) {
-    return static_cast<float>(1.0 / std::sqrt(variance + kEpsilon));
+    return static_cast<float>(1.0 / std::sqrt(variance + kNormEpsilon));
   }
 
   // Mean and variance of this batch, and what the running ones become.

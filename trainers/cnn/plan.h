@@ -16,10 +16,14 @@ namespace brood::cnn {
 // Pixels from the first to the last place of a kernel's side.
 constexpr int reach(int kernel, int dilation) { return (kernel - 1) * dilation + 1; }
 
+// What batch norm adds to a variance, as in PyTorch.
+constexpr double kNormEpsilon = 1e-5;
+
 // Images and classes of a data set, and how many samples each part has after limits and split.
 struct DataShape {
   int height = 0, width = 0, channels = 0, classes = 0;
   std::int64_t train = 0, validation = 0, test = 0;
+  friend bool operator==(const DataShape&, const DataShape&) = default;
 };
 
 struct Shape {

@@ -11,6 +11,7 @@
 #include "engine/rng.h"
 #include "trainers/cnn/augment.h"
 #include "trainers/cnn/checkpoint.h"
+#include "trainers/cnn/model.h"
 #include "trainers/cnn/network.h"
 #include "trainers/cnn/schedule.h"
 
@@ -22,7 +23,6 @@ using Clock = std::chrono::steady_clock;
 
 // How long step() works before it returns, so that a worker can answer.
 constexpr auto kSlice = std::chrono::milliseconds(30);
-const char* const kFormat = "brood.cnn.1";
 
 std::string bits_text(std::uint64_t bits) { return std::to_string(bits); }
 
@@ -74,10 +74,11 @@ class CnnTraining final : public Training {
         epoch_(assignment.first_epoch),
         seed_(assignment.seed),
         dropout_key_(Rng(assignment.seed, 0, Purpose::dropout).bits()),
-        augmenter_(spec_.augment, data_, assignment.seed) {
-    const DataShape files = shape_of(data_);
-    split_ = make_split(spec_, files, input_.experiment_seed);
-    Plan plan = make_plan(spec_, divided(spec_, files));
+        augmenter_(spec_.augment, data_, assignment.seed),
+        description_(describe(spec_, data_, numeric_class(*input_.kernels), input_.experiment_seed,
+                              assignment.seed)) {
+    split_ = make_split(spec_, shape_of(data_), input_.experiment_seed);
+    Plan plan = make_plan(spec_, description_.data);
     if (!plan.infeasible.empty())
       throw TrialFailure(Cause::trainer, plan.infeasible_pointer + ": " + plan.infeasible);
     check_memory(plan);
@@ -126,7 +127,8 @@ class CnnTraining final : public Training {
     const auto add = [&out](const std::string& key, std::uint64_t bits) {
       out.metadata.emplace_back(key, bits_text(bits));
     };
-    out.metadata.emplace_back("format", kFormat);
+    out.metadata.emplace_back("format", kCheckpointFormat);
+    out.metadata.emplace_back("model", to_json(description_));
     add("epoch", static_cast<std::uint64_t>(epoch_));
     add("batch", static_cast<std::uint64_t>(batch_));
     add("phase", static_cast<std::uint64_t>(phase_));
@@ -171,9 +173,9 @@ class CnnTraining final : public Training {
   void resume(const std::string& path) {
     try {
       const Checkpoint from = read_checkpoint(path);
-      if (from.text("format") != kFormat)
-        throw UserError("its format is \"" + from.text("format") + "\", expected \"" + kFormat +
-                        "\"");
+      if (from.text("format") != kCheckpointFormat)
+        throw UserError("its format is \"" + from.text("format") + "\", expected \"" +
+                        kCheckpointFormat + "\"");
       network_->restore(from.arrays);
       const auto number = [&from](const std::string& key) {
         return static_cast<std::int64_t>(bits_of(from, key) & 0x7fff'ffff'ffffU);
@@ -200,7 +202,10 @@ class CnnTraining final : public Training {
         throw UserError("it was made with more samples");
     } catch (const UserError& problem) {
       const std::string why = problem.what();
-      throw TrialFailure(Cause::checkpoint, why.starts_with(path) ? why : path + ": " + why);
+      throw TrialFailure(
+          Cause::checkpoint,
+          (why.starts_with(path) ? why : path + ": " + why) +
+              "; remove it, and the trial starts from an earlier one or from the beginning");
     }
   }
 
@@ -333,7 +338,8 @@ class CnnTraining final : public Training {
   int epoch_;  // under way; 1, 2, ...
   const std::uint64_t seed_, dropout_key_;
   Augmenter augmenter_;
-  std::int64_t batch_ = 0;  // training batches done since the start
+  const Description description_;  // for whoever finds the checkpoint
+  std::int64_t batch_ = 0;         // training batches done since the start
   Phase phase_ = Phase::train;
   std::int64_t position_ = 0;  // samples of the phase's part done
   Tally tallies_[kParts];
