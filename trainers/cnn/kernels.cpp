@@ -14,6 +14,10 @@ extern const Kernels kKernels;
 namespace avx512 {
 extern const Kernels kKernels;
 }
+#elif defined(BROOD_ARM64)
+namespace neon {
+extern const Kernels kKernels;
+}
 #endif
 
 const std::vector<const Kernels*>& available_kernels() {
@@ -26,6 +30,8 @@ const std::vector<const Kernels*>& available_kernels() {
       found.push_back(&avx512::kKernels);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
       found.push_back(&avx2::kKernels);
+#elif defined(BROOD_ARM64)
+    found.push_back(&neon::kKernels);  // every 64-bit Arm that runs Linux has it
 #endif
     found.push_back(&baseline::kKernels);
     return found;
@@ -55,6 +61,12 @@ FlushDenormals::FlushDenormals() : saved_(__builtin_ia32_stmxcsr()) {
   __builtin_ia32_ldmxcsr(saved_ | 0x8040U);
 }
 FlushDenormals::~FlushDenormals() { __builtin_ia32_ldmxcsr(saved_); }
+#elif defined(__aarch64__)
+// Bit 24 of FPCR: both at once.
+FlushDenormals::FlushDenormals() : saved_(__builtin_aarch64_get_fpcr()) {
+  __builtin_aarch64_set_fpcr(saved_ | 1U << 24);
+}
+FlushDenormals::~FlushDenormals() { __builtin_aarch64_set_fpcr(saved_); }
 #else
 FlushDenormals::FlushDenormals() = default;
 FlushDenormals::~FlushDenormals() = default;

@@ -31,7 +31,9 @@ struct Vector<16> {
 // Register tiles: rows of the largest tile for 16 and for 8 columns, so that accumulators, one row
 // of weights and a broadcast value fit the registers and enough sums are under way to hide the
 // latency of an addition.
-#if BROOD_VECTOR == 4
+#if BROOD_VECTOR == 4 && defined(__aarch64__)  // 32 registers, not 16
+constexpr int kRows16 = 4, kRows8 = 8;
+#elif BROOD_VECTOR == 4
 constexpr int kRows16 = 2, kRows8 = 4;
 #elif BROOD_VECTOR == 8
 constexpr int kRows16 = 6, kRows8 = 8;
