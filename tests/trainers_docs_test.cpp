@@ -106,7 +106,8 @@ Words candidates_of(const std::string& trainer) {
   Words words = quoted_words(trainer == "cnn" ? "trainers/cnn/network_spec.cpp"
                                               : "trainers/" + trainer + ".cpp");
   if (trainer == "cnn")
-    for (const char* const source : {"trainers/cnn/layer_spec.cpp", "trainers/data/synthetic.cpp"})
+    for (const char* const source : {"trainers/cnn/layer_spec.cpp", "trainers/data/synthetic.cpp",
+                                     "trainers/data/cifar.cpp", "trainers/data/image_folder.cpp"})
       words.merge(quoted_words(source));
   EXPECT_GT(words.size(), 8U);
   words.insert("no_such_key");
@@ -115,7 +116,7 @@ Words candidates_of(const std::string& trainer) {
 
 TEST(TrainersPage, ItsTablesHaveEveryKeyThatTheTrainersKnowAndNoOther) {
   const auto marks = matches(page(), "<!-- (keys: ([a-z]+) (.*HERE.*)) -->");
-  ASSERT_EQ(marks.size(), 7U);
+  ASSERT_EQ(marks.size(), 9U);
   for (const std::smatch& mark : marks) {
     const Words described = first_column(mark[1], "keys");
     Words candidates = candidates_of(mark[2]);

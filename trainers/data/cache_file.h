@@ -5,7 +5,6 @@
 // those of the machine: a cache is never carried elsewhere.
 #pragma once
 
-#include <atomic>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -50,7 +49,7 @@ class CacheWriter final : public Sink {
   const std::string key_;
   const std::uint64_t header_bytes_;
   int file_ = -1;
-  std::atomic<std::int64_t> images_{0};  // put so far
+  std::int64_t images_ = 0;  // put so far
 };
 
 }  // namespace brood::data

@@ -36,8 +36,6 @@ DatasetSpec read_dataset(const Json& json, const std::string& pointer,
   }
   const Format& format = formats()[static_cast<std::size_t>(found - names.begin())];
   out.format = name;
-  if (plain && format.needs_settings)
-    problems.push_back({pointer, name + " needs settings; write {\"" + name + "\": {...}}"});
   if (plain) return out;
   ObjectReader reader(*json.begin(), join(pointer, name), problems);
   if (format.read_settings)

@@ -1,6 +1,8 @@
 // Which data set a config asks for: the value of its key `dataset`, checked.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,11 +22,28 @@ struct Cifar100Spec {
   friend bool operator==(const Cifar100Spec&, const Cifar100Spec&) = default;
 };
 
+// How a picture becomes one of another shape: its sides are cut, or it is stretched.
+enum class Fit : std::uint8_t { crop, squash };
+
+inline constexpr double kTestShare = 0.2;
+
+struct ImageFolderSpec {
+  std::string path;           // below data_dir, or beside the config; empty: data_dir itself
+  int height = 0, width = 0;  // 0: as all pictures are
+  int channels = 3;           // 1 or 3
+  Fit fit = Fit::crop;
+  std::string test_folder;           // beside train/; empty: found by its name
+  std::optional<double> test_share;  // of each class; nullopt: kTestShare, without a test folder
+  std::uint64_t seed = 0;            // of the share's draw
+  friend bool operator==(const ImageFolderSpec&, const ImageFolderSpec&) = default;
+};
+
 // Each format reads its own settings and leaves the others as they are.
 struct DatasetSpec {
   std::string format = "fashion_mnist";  // of formats() in trainers/data/source.h
   SyntheticSpec synthetic;
   Cifar100Spec cifar100;
+  ImageFolderSpec image_folder;
   friend bool operator==(const DatasetSpec&, const DatasetSpec&) = default;
 };
 

@@ -2,6 +2,7 @@
 
 #include "trainers/data/cifar.h"
 #include "trainers/data/idx_source.h"
+#include "trainers/data/image_folder.h"
 #include "trainers/data/source.h"
 #include "trainers/data/synthetic.h"
 
@@ -9,12 +10,13 @@ namespace brood::data {
 
 const std::vector<Format>& formats() {
   static const std::vector<Format> all = {
-      {"fashion_mnist", nullptr, false, open_idx_source},
-      {"mnist", nullptr, false, open_idx_source},
-      {"cifar10", nullptr, false, open_cifar},
-      {"cifar100", read_cifar100, false, open_cifar},
-      {"idx", nullptr, false, open_idx_source},
-      {"synthetic", read_synthetic, false, open_synthetic},
+      {"fashion_mnist", nullptr, open_idx_source},
+      {"mnist", nullptr, open_idx_source},
+      {"cifar10", nullptr, open_cifar},
+      {"cifar100", read_cifar100, open_cifar},
+      {"idx", nullptr, open_idx_source},
+      {"image_folder", read_image_folder, open_image_folder},
+      {"synthetic", read_synthetic, open_synthetic},
   };
   return all;
 }

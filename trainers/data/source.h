@@ -21,7 +21,7 @@ namespace brood::data {
 
 class ObjectReader;
 
-// Takes decoded images. Several threads may put at once, each image once, in any order.
+// Takes decoded images, each once, in any order. One thread.
 class Sink {
  public:
   virtual ~Sink() = default;
@@ -54,7 +54,6 @@ struct Format {
   std::string name;  // in a config: "name", or {"name": {settings}}
   // Reads the settings; nullptr: it has none, and only the plain name is legal.
   void (*read_settings)(ObjectReader& reader, DatasetSpec& spec);
-  bool needs_settings;  // the plain name is refused, with a pointer to what is missing
   std::unique_ptr<Source> (*open)(const DatasetSpec& spec, const Places& places);
 };
 

@@ -1,0 +1,169 @@
+#include "trainers/data/folder_files.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+#include <filesystem>
+
+#include "engine/error.h"
+#include "engine/rng.h"
+
+namespace brood::data {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kClassesMax = 10000;
+constexpr std::array<const char*, 3> kRead = {".jpg", ".jpeg", ".png"};
+constexpr std::array<const char*, 10> kOther = {".gif",  ".bmp",  ".webp", ".tif", ".tiff",
+                                                ".heic", ".avif", ".ppm",  ".pgm", ".jp2"};
+constexpr std::array<const char*, 4> kTestFolders = {"test", "val", "valid", "validation"};
+
+[[noreturn]] void cannot_read(const std::string& path, const std::error_code& error) {
+  throw UserError(path + ": cannot be read (" + error.message() + ")");
+}
+
+std::string ending_of(const fs::path& path) {
+  std::string ending = path.extension().string();
+  for (char& letter : ending)
+    letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return ending;
+}
+
+template <class List>
+bool contains(const List& list, const std::string& word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::vector<std::string> folders_in(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> out;
+  fs::directory_iterator at(path, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    std::error_code unknown;
+    if (!name.starts_with(".") && at->is_directory(unknown)) out.push_back(name);
+  }
+  if (error) cannot_read(path, error);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// Also from the folders below it.
+std::vector<std::string> pictures_in(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> out;
+  fs::recursive_directory_iterator at(path, error);
+  for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+    std::error_code unknown;
+    if (at->path().filename().string().starts_with(".")) {
+      if (at->is_directory(unknown)) at.disable_recursion_pending();
+      continue;
+    }
+    const std::string ending = ending_of(at->path());
+    if (at->is_directory(unknown)) continue;
+    if (contains(kOther, ending))
+      throw UserError(at->path().string() + ": pictures of this kind are not read, JPEG and PNG " +
+                      "are; convert it, or remove it");
+    if (contains(kRead, ending)) out.push_back(at->path().string());
+  }
+  if (error) cannot_read(path, error);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<FolderFile> list_part(const std::string& root, const std::vector<std::string>& names) {
+  std::vector<FolderFile> out;
+  for (const std::string& name : folders_in(root)) {
+    const std::string folder = (fs::path(root) / name).string();
+    const auto found = std::lower_bound(names.begin(), names.end(), name);
+    if (found == names.end() || *found != name)
+      throw UserError(folder +
+                      ": is no class of the training pictures; remove it, or add "
+                      "training pictures of it");
+    const std::vector<std::string> paths = pictures_in(folder);
+    if (paths.empty())
+      throw UserError(folder + ": holds no picture (.jpg, .jpeg, .png); add some, or remove it");
+    for (const std::string& path : paths)
+      out.push_back({path, static_cast<std::uint16_t>(found - names.begin())});
+  }
+  return out;
+}
+
+// The folder of the test pictures beside train/; empty: there is none.
+std::string test_folder(const ImageFolderSpec& spec, const std::string& root) {
+  const std::vector<std::string> folders = folders_in(root);
+  if (!spec.test_folder.empty()) {
+    if (!contains(folders, spec.test_folder))
+      throw UserError(root + ": has no folder \"" + spec.test_folder +
+                      "\" for \"test\"; name another one, or a share such as 0.2");
+    return spec.test_folder;
+  }
+  if (spec.test_share) return "";
+  std::string found;
+  for (const char* const name : kTestFolders) {
+    if (!contains(folders, name)) continue;
+    if (!found.empty())
+      throw UserError(root + ": has both " + found + " and " + name +
+                      "; say which to test with: \"test\": \"" + name +
+                      "\" (the validation part is taken from train, by \"validation\")");
+    found = name;
+  }
+  return found;
+}
+
+// Exactly `chosen` of each class go to the test part, in their order (selection sampling: Knuth,
+// "The art of computer programming" 2, 3.4.2, algorithm S).
+void set_apart(FolderFiles& files, double share, std::uint64_t seed) {
+  const Rng all(seed, 0, Purpose::split);
+  std::vector<FolderFile> train;
+  for (auto at = files.train.begin(); at != files.train.end();) {
+    const std::uint16_t label = at->label;
+    const auto end =
+        std::find_if(at, files.train.end(), [&](const auto& file) { return file.label != label; });
+    auto left = static_cast<std::uint64_t>(end - at);
+    auto chosen =
+        std::min(static_cast<std::uint64_t>(share * static_cast<double>(left) + 0.5), left - 1);
+    Rng rng = all.split(2U + label);  // 0 and 1 are the validation part's and the limits'
+    for (; at != end; ++at, --left) {
+      const bool take = rng.below(left) < chosen;
+      if (take) --chosen;
+      (take ? files.test : train).push_back(*at);
+    }
+  }
+  files.train = std::move(train);
+}
+
+}  // namespace
+
+FolderFiles list_folder(const ImageFolderSpec& spec, const std::string& root) {
+  std::error_code error;
+  if (!fs::is_directory(root, error))
+    throw UserError(root +
+                    ": is not a folder; \"path\" (below data_dir, or beside the config) "
+                    "should be one that holds a folder for each class, or train/ and test/");
+  FolderFiles out;
+  const bool parts = fs::is_directory(fs::path(root) / "train", error);
+  if (!parts && !spec.test_folder.empty())
+    throw UserError(root +
+                    ": has no folder \"train\", so \"test\" should be a share such as 0.2 "
+                    "(is \"" +
+                    spec.test_folder + "\")");
+  const std::string train = parts ? (fs::path(root) / "train").string() : root;
+  out.class_names = folders_in(train);
+  if (out.class_names.size() < 2 || out.class_names.size() > kClassesMax)
+    throw UserError(train + ": has " + std::to_string(out.class_names.size()) +
+                    " folders, expected one for each of 2 to " + std::to_string(kClassesMax) +
+                    " classes");
+  out.train = list_part(train, out.class_names);
+  const std::string test = parts ? test_folder(spec, root) : "";
+  if (test.empty())
+    set_apart(out, spec.test_share.value_or(kTestShare), spec.seed);
+  else
+    out.test = list_part((fs::path(root) / test).string(), out.class_names);
+  return out;
+}
+
+}  // namespace brood::data
