@@ -279,7 +279,9 @@ int run_command(const RunOptions& options) {
     controls.session.expected = std::min(
         controls.session.expected.value_or(*spec.budget.max_trials), *spec.budget.max_trials);
   const auto stopper = make_stopper(spec);
-  const auto planner = make_planner(trainer_setup(spec, controls.base_dir, ""));
+  const TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");
+  const auto planner = make_planner(setup);
+  prepare_trainer(setup);
   auto transport = cluster ? make_mpi_transport({self, {}}) : make_local_transport({self, {}});
   SqliteStoreOptions store_options;
   store_options.wake = [&transport] { transport->wake(); };

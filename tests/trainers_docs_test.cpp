@@ -163,6 +163,7 @@ TEST(TrainersPage, HasEveryKeyOfTheLinesOfPrograms) {
 
 TEST(TrainersPage, HasEveryWordThatTheReadersKnow) {
   for (const char* source : {"trainers/cnn/network_spec.cpp", "trainers/cnn/layer_spec.cpp",
+                             "trainers/data/image_folder.cpp", "trainers/data/synthetic.cpp",
                              "trainers/command_line.cpp", "trainers/synthetic.cpp"})
     for (const std::string& word : quoted_words(source))
       EXPECT_TRUE(page().find("`" + word + "`") != std::string::npos ||

@@ -35,6 +35,10 @@ std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup) {
   return trainer;
 }
 
+void prepare_trainer(const TrainerSetup& setup) {
+  if (setup.name == "cnn") prepare_cnn(setup);
+}
+
 std::unique_ptr<Planner> make_planner(const TrainerSetup& setup) {
   if (setup.name == "cnn") return make_cnn_planner(setup);
   if (setup.name == "command") return make_command_planner(setup);

@@ -19,6 +19,10 @@ std::vector<std::string> numeric_classes();
 // Throws UserError for an unknown name, a data set that is missing, a block that is no JSON.
 std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup);
 
+// Before the first trial: makes what all trials read, so that a broken file ends the run and not
+// each of its trials. Throws UserError.
+void prepare_trainer(const TrainerSetup& setup);
+
 // What a point will cost. Runs in the controller, so it never runs user code.
 std::unique_ptr<Planner> make_planner(const TrainerSetup& setup);
 

@@ -1,6 +1,7 @@
 #include "trainers/cnn/cnn.h"
 
 #include <cstdlib>
+#include <optional>
 
 #include "engine/resolve.h"
 #include "trainers/cnn/dataset.h"
@@ -39,19 +40,23 @@ std::string missing_class(const std::string& metric, int classes) {
          std::to_string(classes - 1);
 }
 
-// The data sets that a block can name are opened before the first trial, so that a missing file
-// ends the run and not each of its trials. A block that needs a point to be read is left to them.
-void touch_data(const Template& block, data::Library& library) {
+// The data set that a block names; nullopt for one that needs a point to be read.
+std::optional<data::DatasetSpec> dataset_of(const Template& block) {
   std::vector<Problem> problems;
   cnn::NetworkSpec spec;
   try {
     spec = cnn::parse_network(block.resolve({}).json, problems);
   } catch (const ResolveError&) {
-    return;
+    return std::nullopt;
   }
   for (const Problem& problem : problems)
-    if (problem.pointer.starts_with("/dataset")) return;
-  library.contents(spec.dataset);
+    if (problem.pointer.starts_with("/dataset")) return std::nullopt;
+  return spec.dataset;
+}
+
+// Before the first trial, so that a missing file ends the run and not each of its trials.
+void touch_data(const Template& block, data::Library& library) {
+  if (const auto dataset = dataset_of(block)) library.contents(*dataset);
 }
 
 class CnnPlanner final : public Planner {
@@ -154,6 +159,11 @@ cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assig
   const auto input = input_of(setup, Template(setup.config), library, kernels, assignment);
   return cnn::describe(input.spec, *input.data, cnn::numeric_class(kernels), setup.seed,
                        assignment.seed);
+}
+
+void prepare_cnn(const TrainerSetup& setup) {
+  const Template block(setup.config);
+  if (const auto dataset = dataset_of(block)) data::load_dataset(*dataset, places_of(setup));
 }
 
 std::vector<Problem> check_cnn(const std::string& resolved_json) {

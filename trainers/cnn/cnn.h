@@ -25,6 +25,9 @@ std::unique_ptr<Training> make_cnn_training(const TrainerSetup& setup,
 // What make_cnn_training's checkpoints would say of themselves.
 cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assignment);
 
+// Decodes the data set that the block names at every point into its cache, if it is one alone.
+void prepare_cnn(const TrainerSetup& setup);
+
 // What is wrong with a trainer block whose references are resolved. Pointers are relative to it.
 std::vector<Problem> check_cnn(const std::string& resolved_json);
 
