@@ -1,6 +1,6 @@
 // Goal: every kind of JPEG and PNG becomes the pixels it shows, a broken one is refused by name,
 // and the resize is Pillow's. Method: tiny files made here with the libraries, looked at pixel by
-// pixel; figures of Pillow 13 for the resize; every truncation of a file.
+// pixel; figures of Pillow for the resize; every truncation of a file.
 #include <gmock/gmock.h>
 #include <zlib.h>
 

@@ -20,8 +20,9 @@ struct Box {
 Box box_of(const Picture& picture, int height, int width, Fit fit);
 
 // With a triangle filter, as wide as the reduction is, so that nothing aliases: bit for bit what
-// Pillow's resize(size, BILINEAR, box) gives (Resample.c, "Pillow", 9.4; the idea is in Heckbert,
-// "Fundamentals of texture mapping and image warping", 1989).
+// Pillow's resize(size, BILINEAR, box) gives up to version 11 (Resample.c; Pillow 13 resizes the
+// columns first where that is less work, and rounds some values to the neighbour; the idea is in
+// Heckbert, "Fundamentals of texture mapping and image warping", 1989).
 Picture resized(const Picture& picture, const Box& box, int height, int width);
 
 // Grey to RGB by repetition; RGB to grey by ITU-R 601-2 luma, rounded as in Pillow.
