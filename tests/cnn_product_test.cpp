@@ -162,5 +162,16 @@ TEST_P(EveryKernelSet, MultipliesFewEntriesAsEigenDoes) {
   }
 }
 
+TEST(Kernels, DenormalNumbersAreZeroWhereATrialRunsAndNowhereElse) {
+  volatile float denormal = 1e-39F, small = 1e-30F;
+  {
+    const FlushDenormals flush;
+    EXPECT_EQ(denormal * 1e10F, 0.0F);  // an operand
+    EXPECT_EQ(small * 1e-9F, 0.0F);     // a result
+  }
+  EXPECT_GT(denormal * 1e10F, 0.0F);
+  EXPECT_GT(small * 1e-9F, 0.0F);
+}
+
 }  // namespace
 }  // namespace brood::cnn
