@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -16,6 +17,8 @@
 namespace brood {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr int kBatch = 32;  // pictures at a time
 
@@ -132,7 +135,10 @@ Table class_table(const cnn::Model& model, const cnn::TestResult& result) {
 }
 
 int predict_test(const cnn::Model& model, const PredictOptions& options, std::ostream& out) {
-  const auto data = cnn::load_dataset(model.spec.dataset, options.data_dir);
+  data::Places places;
+  if (!options.data_dir.empty()) places.data_dir = fs::absolute(options.data_dir);
+  places.base_dir = fs::current_path();  // the model has no config to lie beside
+  const auto data = data::load_dataset(model.spec.dataset, places);
   const cnn::TestResult result = cnn::test(model, *data, kernels_for(model));
   const Table table = class_table(model, result);
   if (options.format == Format::json) {

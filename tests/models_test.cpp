@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "store/sqlite.h"
 #include "tests/onnx_reader.h"
@@ -198,6 +199,33 @@ TEST_F(Models, SayWhatIsWrongAndWhatToDo) {
   const Result other = shell("$BROOD train program.json --param x=0.5 --json");
   EXPECT_EQ(other.status, 0) << other.output;
   EXPECT_THAT(other.output, HasSubstr("{\"epoch\":2,\"metrics\":{\"loss\":"));
+}
+
+TEST_F(Models, ThePageNamesEveryOptionAndWhatAFileHolds) {
+  std::ostringstream text;
+  text << std::ifstream(std::string(std::getenv("BROOD_SOURCE_DIR")) + "/docs/models.md").rdbuf();
+  const std::string page = text.str();
+  const std::regex option("--[a-z-]+");
+  for (const std::string command : {"train", "export", "predict"}) {
+    const std::string help = shell("$BROOD " + command + " --help").output;
+    // After the usage and the summary, which may speak of others.
+    const std::string list = help.substr(help.find("\n  -"));
+    int options = 0;
+    for (std::sregex_iterator at(list.begin(), list.end(), option), end; at != end; ++at, ++options)
+      EXPECT_THAT(page, HasSubstr(at->str())) << command;
+    EXPECT_GT(options, 3) << help;
+  }
+  write("m.json", config("{\"learning_rate\": 0.01}", "", 1));
+  run("$BROOD train m.json --save m.safetensors -q && $BROOD export m.safetensors --onnx m.onnx");
+  const auto onnx = cnn::read_onnx(read("m.onnx"));
+  EXPECT_THAT(page, HasSubstr("opset " + std::to_string(onnx.opset) + ", IR version " +
+                              std::to_string(onnx.ir_version)));
+  for (const auto& [key, value] : onnx.metadata) EXPECT_THAT(page, HasSubstr("`" + key + "`"));
+  const std::string model = read("m.safetensors");
+  const auto byte = [&model](std::size_t at) { return static_cast<unsigned char>(model[at]); };
+  const auto header = nlohmann::json::parse(model.substr(8, byte(0) + std::size_t{256} * byte(1)));
+  for (const auto& [key, value] : header["__metadata__"].items())
+    EXPECT_THAT(page, HasSubstr("| `" + key + "` |"));
 }
 
 TEST_F(Models, ABadFileIsNamedAndTheOthersAreClassified) {
