@@ -87,14 +87,12 @@ class Answers {
 };
 
 int predict_files(const cnn::Model& model, const PredictOptions& options, std::ostream& out) {
-  const cnn::DataShape& data = model.description.data;
-  const cnn::PictureSize size{data.height, data.width, data.channels};
-  std::vector<cnn::Picture> waiting;
+  std::vector<cnn::NamedPicture> waiting;
   Answers answers(model, options);
   cnn::Classifier classifier(model, kernels_for(model), kBatch);
   const auto answer = [&] {
     std::vector<const std::uint8_t*> images;
-    for (const cnn::Picture& picture : waiting) images.push_back(picture.pixels.data());
+    for (const cnn::NamedPicture& picture : waiting) images.push_back(picture.pixels.data());
     if (images.empty()) return;
     const auto logits = classifier.logits(images);
     for (std::size_t i = 0; i < waiting.size(); ++i) answers.add(waiting[i].name, logits[i]);
@@ -103,7 +101,7 @@ int predict_files(const cnn::Model& model, const PredictOptions& options, std::o
   int bad = 0;
   for (const std::string& file : options.files) {
     try {
-      cnn::read_pictures(file, size, [&](cnn::Picture picture) {
+      cnn::read_pictures(file, model, [&](cnn::NamedPicture picture) {
         waiting.push_back(std::move(picture));
         if (waiting.size() == static_cast<std::size_t>(kBatch)) answer();
       });

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "cli/bitmap.h"
 #include "store/sqlite.h"
 #include "tests/onnx_reader.h"
 #include "tests/shell_fixture.h"
@@ -133,6 +134,32 @@ TEST_F(Models, PredictionsAndTheExportedGraphAgree) {
   }
   EXPECT_THAT(shell("$BROOD predict m.safetensors images --csv --top 2").output,
               HasSubstr("file,class,probability,class_2,probability_2"));
+}
+
+TEST_F(Models, APictureIsReadAsTheSamePixelsOfAnIdxFile) {
+  write("m.json", config("{\"learning_rate\": 0.01}", "", 1));
+  run("$BROOD train m.json --save m.safetensors -q");
+  write_idx("images", 1, 10);
+  const std::string pixels = read("images").substr(16);
+  Bitmap picture(10, 10, {}), twice(20, 20, {});
+  for (int y = 0; y < 20; ++y)
+    for (int x = 0; x < 20; ++x) {
+      const auto light =
+          static_cast<std::uint8_t>(pixels[static_cast<std::size_t>(y / 2 * 10 + x / 2)]);
+      picture.set(x / 2, y / 2, {light, light, light});
+      twice.set(x, y, {light, light, light});
+    }
+  write_png(path("picture.png"), picture);
+  write_png(path("twice.jpg"), twice);  // the name says nothing
+  const auto rows =
+      json("$BROOD predict m.safetensors images picture.png twice.jpg --logits --json");
+  ASSERT_EQ(rows.size(), 3U);
+  EXPECT_EQ(rows[1]["file"], "picture.png");
+  for (const char* name : {"0", "1", "2", "3"}) {
+    EXPECT_EQ(rows[1][name], rows[0][name]);
+    EXPECT_NE(rows[2][name], rows[0][name]) << "a triangle filter takes from the neighbours too";
+    EXPECT_NEAR(rows[2][name].get<double>(), rows[0][name].get<double>(), 1.0);
+  }
 }
 
 TEST_F(Models, AnInterruptedTrainingGoesOnToTheSameModel) {
