@@ -106,6 +106,8 @@ TEST(ParsersSurviveDamage, OfCifarFiles) {
   survive(fuzz::cifar, {file, file.substr(0, 2 * 3073)}, 100);
 }
 
+TEST(ParsersSurviveDamage, OfPictures) { survive(fuzz::picture, corpus("picture"), 60); }
+
 TEST(ParsersSurviveDamage, OfTfRecordFiles) {
   const std::string example = example_bytes({{"image/encoded", std::string(50, 'x')},
                                              {"label", std::vector<std::int64_t>{1, 70000, -1}},

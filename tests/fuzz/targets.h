@@ -14,6 +14,7 @@ void checkpoint(const std::uint8_t* data, std::size_t size);    // read_checkpoi
 void cifar(const std::uint8_t* data, std::size_t size);         // parse_cifar
 void frames(const std::uint8_t* data, std::size_t size);        // FrameReader, decode
 void idx(const std::uint8_t* data, std::size_t size);           // parse_idx
+void picture(const std::uint8_t* data, std::size_t size);       // decode_picture, exif_orientation
 void program_line(const std::uint8_t* data, std::size_t size);  // parse_line of command trainers
 void tfrecord(const std::uint8_t* data, std::size_t size);      // RecordReader, parse_example
 

@@ -38,12 +38,27 @@ struct ImageFolderSpec {
   friend bool operator==(const ImageFolderSpec&, const ImageFolderSpec&) = default;
 };
 
+struct TfRecordSpec {
+  std::vector<std::string> train, test;  // files or patterns, below data_dir or beside the config
+  std::optional<double> test_share;      // of each class; nullopt: kTestShare, without test files
+  std::uint64_t seed = 0;                // of the share's draw
+  std::string image, label, class_name;  // names of features; empty: the usual ones
+  enum class Pixels : std::uint8_t { automatic, encoded, raw };
+  Pixels pixels = Pixels::automatic;  // what the image's bytes are: as the first one is, JPEG or
+                                      // PNG, (height, width, channels) values
+  int height = 0, width = 0;          // 0: as all pictures are
+  int channels = 0;                   // 1 or 3; 0: 3, but of raw pixels theirs
+  Fit fit = Fit::crop;
+  friend bool operator==(const TfRecordSpec&, const TfRecordSpec&) = default;
+};
+
 // Each format reads its own settings and leaves the others as they are.
 struct DatasetSpec {
   std::string format = "fashion_mnist";  // of formats() in trainers/data/source.h
   SyntheticSpec synthetic;
   Cifar100Spec cifar100;
   ImageFolderSpec image_folder;
+  TfRecordSpec tfrecord;
   friend bool operator==(const DatasetSpec&, const DatasetSpec&) = default;
 };
 

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "engine/error.h"
-#include "engine/rng.h"
+#include "trainers/data/stratified.h"
 
 namespace brood::data {
 
@@ -114,25 +114,13 @@ std::string test_folder(const ImageFolderSpec& spec, const std::string& root) {
   return found;
 }
 
-// Exactly `chosen` of each class go to the test part, in their order (selection sampling: Knuth,
-// "The art of computer programming" 2, 3.4.2, algorithm S).
-void set_apart(FolderFiles& files, double share, std::uint64_t seed) {
-  const Rng all(seed, 0, Purpose::split);
+void move_to_test(FolderFiles& files, double share, std::uint64_t seed) {
+  std::vector<std::uint16_t> labels;
+  for (const FolderFile& file : files.train) labels.push_back(file.label);
+  const std::vector<bool> in_test = set_apart(labels, share, seed);
   std::vector<FolderFile> train;
-  for (auto at = files.train.begin(); at != files.train.end();) {
-    const std::uint16_t label = at->label;
-    const auto end =
-        std::find_if(at, files.train.end(), [&](const auto& file) { return file.label != label; });
-    auto left = static_cast<std::uint64_t>(end - at);
-    auto chosen =
-        std::min(static_cast<std::uint64_t>(share * static_cast<double>(left) + 0.5), left - 1);
-    Rng rng = all.split(2U + label);  // 0 and 1 are the validation part's and the limits'
-    for (; at != end; ++at, --left) {
-      const bool take = rng.below(left) < chosen;
-      if (take) --chosen;
-      (take ? files.test : train).push_back(*at);
-    }
-  }
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    (in_test[i] ? files.test : train).push_back(std::move(files.train[i]));
   files.train = std::move(train);
 }
 
@@ -160,7 +148,7 @@ FolderFiles list_folder(const ImageFolderSpec& spec, const std::string& root) {
   out.train = list_part(train, out.class_names);
   const std::string test = parts ? test_folder(spec, root) : "";
   if (test.empty())
-    set_apart(out, spec.test_share.value_or(kTestShare), spec.seed);
+    move_to_test(out, spec.test_share.value_or(kTestShare), spec.seed);
   else
     out.test = list_part((fs::path(root) / test).string(), out.class_names);
   return out;

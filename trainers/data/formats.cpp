@@ -5,6 +5,7 @@
 #include "trainers/data/image_folder.h"
 #include "trainers/data/source.h"
 #include "trainers/data/synthetic.h"
+#include "trainers/data/tfrecord_source.h"
 
 namespace brood::data {
 
@@ -16,6 +17,7 @@ const std::vector<Format>& formats() {
       {"cifar100", read_cifar100, open_cifar},
       {"idx", nullptr, open_idx_source},
       {"image_folder", read_image_folder, open_image_folder},
+      {"tfrecord", read_tfrecord, open_tfrecord},
       {"synthetic", read_synthetic, open_synthetic},
   };
   return all;

@@ -151,10 +151,14 @@ std::vector<std::uint8_t> picture_bytes(const std::string& path) {
   return out;
 }
 
-Picture read_picture(const std::string& path, int height, int width, int channels, Fit fit) {
-  Picture picture = with_channels(decode_picture(picture_bytes(path), path), channels);
+Picture fitted(Picture picture, int height, int width, int channels, Fit fit) {
+  picture = with_channels(std::move(picture), channels);
   if (height == 0 || (picture.height == height && picture.width == width)) return picture;
   return resized(picture, box_of(picture, height, width, fit), height, width);
+}
+
+Picture read_picture(const std::string& path, int height, int width, int channels, Fit fit) {
+  return fitted(decode_picture(picture_bytes(path), path), height, width, channels, fit);
 }
 
 }  // namespace brood::data

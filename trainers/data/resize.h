@@ -28,6 +28,9 @@ Picture resized(const Picture& picture, const Box& box, int height, int width);
 // Grey to RGB by repetition; RGB to grey by ITU-R 601-2 luma, rounded as in Pillow.
 Picture with_channels(Picture picture, int channels);
 
+// What a network takes: (height, width, channels). height 0: as it is.
+Picture fitted(Picture picture, int height, int width, int channels, Fit fit);
+
 // Reads a file and makes of it what a network takes: (height, width, channels). height 0: as it is.
 // Throws UserError naming the path and the reason.
 Picture read_picture(const std::string& path, int height, int width, int channels, Fit fit);

@@ -28,6 +28,7 @@ class RecordReader {
   // Of the record that next() gave last: "FILE: record 17 at byte 5120" (records count from 1,
   // bytes from 0, in the unpacked file).
   std::string place() const;
+  const std::string& name() const { return name_; }
 
  private:
   std::size_t take(std::uint8_t* to, std::size_t n);
