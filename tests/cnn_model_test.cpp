@@ -125,6 +125,8 @@ TEST_F(Models, WhatIsNoModelIsRefusedWithItsReason) {
   EXPECT_THAT(changed([](Model& m) { m.description.classes.pop_back(); }),
               HasSubstr("names 2 classes, and has 3"));
   EXPECT_THAT(changed([](Model& m) { m.description.data.height = 0; }), HasSubstr("empty image"));
+  EXPECT_THAT(changed([](Model& m) { m.description.data.width = 1 << 20; }),
+              HasSubstr("has 1048576 as \"width\""));
   EXPECT_THAT(changed([](Model& m) { m.description.data.classes = -1; }), HasSubstr("\"classes\""));
   EXPECT_THAT(changed([](Model& m) { m.description.trainer = R"({"name": "cnn"})"; }),
               HasSubstr("its network cannot be: /dataset"));

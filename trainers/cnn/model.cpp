@@ -134,13 +134,13 @@ Description description_from_json(const std::string& text) {
         throw UserError("its description has " + std::to_string(value) + " as \"" + key + "\"");
       return value;
     };
-    const auto side = [&count](const char* key) { return static_cast<int>(count(key, 65536)); };
+    const auto side = [&count](const char* key) { return static_cast<int>(count(key, 4096)); };
     constexpr std::int64_t kCountMax = std::int64_t{1} << 40;
     out.trainer = json.at("trainer").dump();
     out.data = {side("height"),
                 side("width"),
                 side("channels"),
-                side("classes"),
+                static_cast<int>(count("classes", 65536)),
                 count("train", kCountMax),
                 count("validation", kCountMax),
                 count("test", kCountMax)};
