@@ -431,6 +431,34 @@ TEST_P(EveryKernelSet, AgreesWithTheReferenceOnAWholeNet) {
   expect_reference(c, *GetParam(), 3, "lenet");
 }
 
+// A batch norm with a convolution before it and a pool behind it is computed with both:
+// convolutions of every kind, with parts of a batch that do not divide it, and norms without one of
+// the two.
+TEST_P(EveryKernelSet, AgreesWithTheReferenceOnABatchNormBetweenAConvolutionAndAPool) {
+  for (std::uint64_t seed = 1; seed <= 16; ++seed) {
+    Rng rng(seed, 5, Purpose::synthetic);
+    const auto between = [&rng](int low, int high) {
+      return low + static_cast<int>(rng.below(static_cast<std::uint64_t>(high - low + 1)));
+    };
+    Case c;
+    c.batch = between(2, 7);
+    c.spec.batch_size = c.batch + between(0, 1);
+    c.data = {2 * between(4, 7), 2 * between(4, 7), between(1, 3), between(2, 12), 100, 0, 0};
+    for (int i = 0; i < 2; ++i) {
+      c.spec.layers.push_back(conv(between(5, 40), 3, Activation::none, true));
+      if (rng.chance(0.3)) c.spec.layers.back().height = 2;
+      if (rng.chance(0.7)) c.spec.layers.back().activation = Activation::relu;
+      if (rng.chance(0.2)) c.spec.layers.back().activation = Activation::tanh;
+      c.spec.layers.push_back(
+          layer(rng.chance(0.8) ? LayerKind::max_pool : LayerKind::avg_pool, 0, 2, 2, false));
+    }
+    c.spec.direct_kernels = rng.chance(0.5);
+    // Winograd's error may move an input to the other side of a ReLU.
+    expect_reference(c, *GetParam(), seed, "seed " + std::to_string(seed),
+                     c.spec.direct_kernels ? 5e-5 : 0.04);
+  }
+}
+
 // Wide dense layers list the gradients that are not zero: behind a dropout few are, without one it
 // depends on the batch.
 TEST_P(EveryKernelSet, AgreesWithTheReferenceOnDenseLayersWithManyZeros) {

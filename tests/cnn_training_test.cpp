@@ -316,14 +316,14 @@ TEST(CnnOptimizers, FollowTheirDefinitions) {
 
 TEST(CnnNumericClass, IsOfferedOrRefusedByName) {
   const auto classes = cnn_numeric_classes();
-  EXPECT_EQ(classes.back(), "cpu/baseline/fp32/2");
+  EXPECT_EQ(classes.back(), "cpu/baseline/fp32/3");
   EXPECT_EQ(numeric_class(kernels_of("")), classes.front());
   try {
-    kernels_of("cpu/avx9/fp32/2");
+    kernels_of("cpu/avx9/fp32/3");
     FAIL();
   } catch (const UserError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("cpu/avx9/fp32/2"));
-    EXPECT_THAT(error.what(), HasSubstr("cpu/baseline/fp32/2"));
+    EXPECT_THAT(error.what(), HasSubstr("cpu/avx9/fp32/3"));
+    EXPECT_THAT(error.what(), HasSubstr("cpu/baseline/fp32/3"));
   }
 }
 

@@ -136,7 +136,7 @@ Model random_model(Rng& rng) {
   CHECK(problems.empty(), problems.front().pointer + ": " + problems.front().message);
   out.description.trainer = out.spec.block;
   out.description.data = {size, size, channels, classes, 54, 6, 20};
-  out.description.numeric_class = "cpu/baseline/fp32/2";
+  out.description.numeric_class = "cpu/baseline/fp32/3";
   for (int i = 0; i < classes; ++i)
     out.description.classes.push_back("class \"" + std::to_string(i) + "\"");
   out.plan = make_plan(out.spec, out.description.data);

@@ -43,7 +43,7 @@ class Conv final : public Layer {
   }
 
   void forward(const Pass& pass) override {
-    for (int n = 0; n < pass.batch; ++n)
+    for (int n = 0; n < pass.batch; ++n) {
       kernels_.multiply({.x = b_.x.at(n),
                          .x_offset = x_offsets_.data(),
                          .y = b_.y.at(n),
@@ -58,16 +58,20 @@ class Conv final : public Layer {
                          .bias = b_.bias,
                          .accumulate = false,
                          .relu = step_.relu});
+      if (b_.norm_behind && pass.train) b_.norm_behind->measure(n);
+    }
   }
 
   void backward(const Pass& pass) override {
+    const Shape& out = b_.y.shape;
+    transposed_ = b_.scratch + std::int64_t{panels(out.channels)} * kPanel * out.height * out.width;
+    if (b_.dx.data) transpose_weights();
     for (int n = 0; n < pass.batch; ++n) {
+      if (b_.norm_behind) b_.norm_behind->write_gradients(n, 1);
       mask_and_sum(n);
       gradient_by_weights(n);
+      if (b_.dx.data) gradient_by_input(n);
     }
-    if (!b_.dx.data) return;
-    transpose_weights();
-    for (int n = 0; n < pass.batch; ++n) gradient_by_input(n);
   }
 
  private:
@@ -113,6 +117,8 @@ class Conv final : public Layer {
     }
   }
 
+  float* dy_at(int n, int y = 0) const { return b_.dy.at(b_.norm_behind ? 0 : n, y); }
+
   std::int64_t panel_floats(const Class& c) const {
     return std::int64_t{kPanel} * b_.y.shape.channels *
            static_cast<std::int64_t>(c.kernel_places.size());
@@ -122,14 +128,13 @@ class Conv final : public Layer {
     const Shape& out = b_.y.shape;
     if (!mask_) return;
     for (int y = 0; y < out.height; ++y)
-      kernels_.bias_gradient(b_.y.at(n, y), b_.dy.at(n, y), out.width, b_.dy.pixel,
-                             b_.bias_gradient);
+      kernels_.bias_gradient(b_.y.at(n, y), dy_at(n, y), out.width, b_.dy.pixel, b_.bias_gradient);
   }
 
   void gradient_by_weights(int n) {
     const Shape& out = b_.y.shape;
     const auto pixels = small(static_cast<std::int64_t>(dy_offsets_.size()));
-    kernels_.pack_panels(b_.dy.at(n), dy_offsets_.data(), pixels, out.channels, b_.scratch,
+    kernels_.pack_panels(dy_at(n), dy_offsets_.data(), pixels, out.channels, b_.scratch,
                          mask_ ? nullptr : b_.bias_gradient);
     // One panel at a time: its gradients stay in the first-level cache.
     for (int panel = 0; panel < panels(out.channels); ++panel)
@@ -154,12 +159,12 @@ class Conv final : public Layer {
         kernels_.transpose_panel(b_.weight, inputs_ * kPanel, b_.y.shape.channels,
                                  b_.x.shape.channels, panel * kPanel, c.kernel_places.data(),
                                  small(static_cast<std::int64_t>(c.kernel_places.size())),
-                                 b_.scratch + c.weights + panel * panel_floats(c));
+                                 transposed_ + c.weights + panel * panel_floats(c));
   }
 
   void gradient_by_input(int n) {
     for (const Class& c : classes_)
-      kernels_.multiply({.x = b_.dy.at(n),
+      kernels_.multiply({.x = dy_at(n),
                          .x_offset = c.dy_offsets.data(),
                          .y = b_.dx.at(n),
                          .y_offset = c.dx_offsets.data(),
@@ -167,7 +172,7 @@ class Conv final : public Layer {
                          .tap = c.taps.data(),
                          .taps = small(static_cast<std::int64_t>(c.taps.size())),
                          .depth = b_.y.shape.channels,
-                         .w = b_.scratch + c.weights,
+                         .w = transposed_ + c.weights,
                          .panel_stride = panel_floats(c),
                          .columns = b_.x.shape.channels,
                          .bias = nullptr,
@@ -178,8 +183,9 @@ class Conv final : public Layer {
   const Binding b_;
   const Step& step_;
   const Kernels& kernels_;
-  const bool mask_;          // of dy by y > 0
-  std::int64_t inputs_ = 0;  // rows of the weight matrix
+  const bool mask_;              // of dy by y > 0
+  float* transposed_ = nullptr;  // weights in the scratch, behind the packed gradients
+  std::int64_t inputs_ = 0;      // rows of the weight matrix
   std::int32_t depth_ = 0;
   Offsets taps_, x_offsets_, y_offsets_, dy_offsets_;
   std::vector<Class> classes_;

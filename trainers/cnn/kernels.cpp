@@ -40,7 +40,7 @@ const std::vector<const Kernels*>& available_kernels() {
 }
 
 std::string numeric_class(const Kernels& kernels) {
-  return std::string("cpu/") + kernels.name + "/fp32/2";
+  return std::string("cpu/") + kernels.name + "/fp32/3";
 }
 
 const Kernels& kernels_of(std::string_view name) {

@@ -176,20 +176,32 @@ struct Kernels {
   void (*average_pool_gradient)(const float* dy, const PoolWindow&, float* dx);
 
   // Batch norm over runs of pixels; all arrays have `channels` entries.
-  void (*add_channels)(const float* x, std::int32_t pixels, std::int32_t channels, float* sum);
-  void (*add_squares)(const float* x, std::int32_t pixels, std::int32_t channels, const float* mean,
-                      float* sum);
+  // sum = sum of x - x0, square = sum of (x - x0)^2 around the run's first pixel x0.
+  void (*norm_statistics)(const float* x, std::int32_t pixels, std::int32_t channels, float* sum,
+                          float* square);
   void (*scale_shift)(const float* x, std::int32_t pixels, std::int32_t channels,
                       const float* scale, const float* shift, bool relu, float* y);
-  // sum += dy, product += dy * (x - mean) * inverse. In both, dy is zero where a ReLU's input
+  // sum = sum of dy, product = sum of dy * (x - mean). In both, dy is zero where a ReLU's input
   // x * scale + shift is not positive, if shift is given.
   void (*norm_sums)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
-                    const float* mean, const float* inverse, const float* scale, const float* shift,
-                    float* sum, float* product);
-  // dx = scale * (dy - a - (x - mean) * inverse * b)
+                    const float* mean, const float* scale, const float* shift, float* sum,
+                    float* product);
+  // dx = scale * dy - a - (x - mean) * b
   void (*norm_gradient)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
-                        const float* mean, const float* inverse, const float* scale,
-                        const float* shift, const float* a, const float* b, float* dx);
+                        const float* mean, const float* scale, const float* shift, const float* a,
+                        const float* b, float* dx);
+  // The same with a max_pool_2x2 behind, which makes `pixels` of y: what lies between is never
+  // written. Where y is given, the ReLU between passes on only what came to y > 0.
+  void (*norm_max_pool)(const float* x, std::int64_t x_row, std::int32_t pixels,
+                        std::int32_t channels, const float* scale, const float* shift, bool relu,
+                        float* y, std::uint8_t* place);
+  void (*norm_pool_sums)(const float* x, std::int64_t x_row, const float* dy, const float* y,
+                         const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
+                         const float* mean, float* sum, float* product);
+  void (*norm_pool_gradient)(const float* x, std::int64_t x_row, const float* dy, const float* y,
+                             const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
+                             const float* mean, const float* scale, const float* a, const float* b,
+                             float* dx, std::int64_t dx_row);
 
   void (*relu)(const float* x, std::int64_t count, float* y);
   void (*relu_gradient)(const float* y, const float* dy, std::int64_t count, float* dx);
@@ -210,7 +222,7 @@ struct Kernels {
 // The sets that this machine can run, best first; never empty.
 const std::vector<const Kernels*>& available_kernels();
 
-// "cpu/avx2/fp32/2": device, kernel set, precision, numerics version. The version changes whenever
+// "cpu/avx2/fp32/3": device, kernel set, precision, numerics version. The version changes whenever
 // a change of ours changes bits.
 std::string numeric_class(const Kernels& kernels);
 

@@ -363,8 +363,9 @@ void bias_gradient(const float* y, float* __restrict dy, std::int32_t pixels, st
   }
 }
 
-#include "trainers/cnn/kernels_norm.h"
 #include "trainers/cnn/kernels_pool.h"
+// It uses what kernels_pool.h has.
+#include "trainers/cnn/kernels_norm.h"
 
 void relu(const float* __restrict x, std::int64_t count, float* __restrict y) {
   for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] <= 0.0F ? 0.0F : x[i];
@@ -474,11 +475,13 @@ const Kernels kKernels = {BROOD_TEXT(BROOD_SET),
                           max_pool_2x2_gradient,
                           average_pool,
                           average_pool_gradient,
-                          add_channels,
-                          add_squares,
+                          norm_statistics,
                           scale_shift,
                           norm_sums,
                           norm_gradient,
+                          norm_max_pool,
+                          norm_pool_sums,
+                          norm_pool_gradient,
                           relu,
                           relu_gradient,
                           dropout_mask,

@@ -1,4 +1,8 @@
 // The batch norm part of a kernel set's source; included by kernels_body.h inside its namespace.
+//
+// Memory is the limit: each of these is one pass over it. A run of pixels, a row of an image, is
+// walked once for every vector of channels, whose parameters stay in registers; the row stays in
+// the first-level cache meanwhile.
 #pragma once
 
 // Calls visit(first channel, kind of vector) for runs of channels as wide as vectors go.
@@ -20,79 +24,178 @@ inline void store(T, float* to, typename T::type value) {
   *reinterpret_cast<typename T::loose*>(to) = value;
 }
 
-void add_channels(const float* x, std::int32_t pixels, std::int32_t channels, float* sum) {
+void norm_statistics(const float* x, std::int32_t pixels, std::int32_t channels, float* sum,
+                     float* square) {
+  // Four sums side by side hide the latency of an addition.
   const std::int64_t end = std::int64_t{pixels} * channels;
+  const std::int64_t fours = std::int64_t{pixels / 4} * 4 * channels;
   each_vector(channels, [=](std::int32_t c, auto kind) {
-    auto total = load(kind, sum + c);
-    for (std::int64_t at = c; at < end; at += channels) total += load(kind, x + at);
-    store(kind, sum + c, total);
+    using V = typename decltype(kind)::type;
+    const V origin = load(kind, x + c);
+    V sums[4] = {}, squares[4] = {};
+    std::int64_t at = c;
+    const auto add = [&](int i) __attribute__((always_inline)) {
+      const V distance = load(kind, x + at) - origin;
+      sums[i] += distance;
+      squares[i] += distance * distance;
+      at += channels;
+    };
+    while (at < fours) {
+      add(0);
+      add(1);
+      add(2);
+      add(3);
+    }
+    while (at < end) add(0);
+    store(kind, sum + c, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+    store(kind, square + c, (squares[0] + squares[1]) + (squares[2] + squares[3]));
   });
 }
 
-void add_squares(const float* x, std::int32_t pixels, std::int32_t channels, const float* mean,
-                 float* sum) {
+void scale_shift(const float* x, std::int32_t pixels, std::int32_t channels, const float* scale,
+                 const float* shift, bool relu, float* y) {
   const std::int64_t end = std::int64_t{pixels} * channels;
   each_vector(channels, [=](std::int32_t c, auto kind) {
-    const auto middle = load(kind, mean + c);
-    auto total = load(kind, sum + c);
+    using V = typename decltype(kind)::type;
+    const V factor = load(kind, scale + c), added = load(kind, shift + c);
     for (std::int64_t at = c; at < end; at += channels) {
-      const auto distance = load(kind, x + at) - middle;
-      total += distance * distance;
+      V value = load(kind, x + at) * factor + added;
+      if (relu) value = value <= 0.0F ? V{} : value;
+      store(kind, y + at, value);
     }
-    store(kind, sum + c, total);
   });
-}
-
-// Whole pixels in turn where something is written: memory is the limit.
-void scale_shift(const float* __restrict x, std::int32_t pixels, std::int32_t channels,
-                 const float* __restrict scale, const float* __restrict shift, bool relu,
-                 float* __restrict y) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels, y += channels)
-    for (std::int32_t c = 0; c < channels; ++c) {
-      const float value = x[c] * scale[c] + shift[c];
-      y[c] = relu && value <= 0.0F ? 0.0F : value;
-    }
 }
 
 void norm_sums(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
-               const float* mean, const float* inverse, const float* scale, const float* shift,
-               float* sum, float* product) {
+               const float* mean, const float* scale, const float* shift, float* sum,
+               float* product) {
   const std::int64_t end = std::int64_t{pixels} * channels;
   each_vector(channels, [=](std::int32_t c, auto kind) {
-    const auto middle = load(kind, mean + c), narrow = load(kind, inverse + c);
-    const auto factor = load(kind, scale + c);
-    const auto added = shift ? load(kind, shift + c) : decltype(factor){};
-    auto total = load(kind, sum + c), correlated = load(kind, product + c);
+    using V = typename decltype(kind)::type;
+    const V middle = load(kind, mean + c), factor = load(kind, scale + c);
+    const V added = shift ? load(kind, shift + c) : V{};
+    V total = {}, correlated = {};
     for (std::int64_t at = c; at < end; at += channels) {
-      const auto value = load(kind, x + at);
-      auto slope = load(kind, dy + at);
-      if (shift) slope = value * factor + added > 0.0F ? slope : decltype(slope){};
+      const V value = load(kind, x + at);
+      V slope = load(kind, dy + at);
+      if (shift) slope = value * factor + added > 0.0F ? slope : V{};
       total += slope;
-      correlated += slope * ((value - middle) * narrow);
+      correlated += slope * (value - middle);
     }
     store(kind, sum + c, total);
     store(kind, product + c, correlated);
   });
 }
 
-template <bool masked>
-void norm_slope(const float* __restrict x, const float* __restrict dy, std::int32_t pixels,
-                std::int32_t channels, const float* __restrict mean,
-                const float* __restrict inverse, const float* __restrict scale,
-                const float* __restrict shift, const float* __restrict a, const float* __restrict b,
-                float* __restrict dx) {
-  for (std::int32_t p = 0; p < pixels; ++p, x += channels, dy += channels, dx += channels)
-    for (std::int32_t c = 0; c < channels; ++c) {
-      const float slope = !masked || x[c] * scale[c] + shift[c] > 0.0F ? dy[c] : 0.0F;
-      dx[c] = scale[c] * (slope - a[c] - (x[c] - mean[c]) * inverse[c] * b[c]);
+void norm_gradient(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
+                   const float* mean, const float* scale, const float* shift, const float* a,
+                   const float* b, float* dx) {
+  const std::int64_t end = std::int64_t{pixels} * channels;
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    using V = typename decltype(kind)::type;
+    const V middle = load(kind, mean + c), factor = load(kind, scale + c);
+    const V added = shift ? load(kind, shift + c) : V{};
+    const V constant = load(kind, a + c), linear = load(kind, b + c);
+    for (std::int64_t at = c; at < end; at += channels) {
+      const V value = load(kind, x + at);
+      V slope = load(kind, dy + at);
+      if (shift) slope = value * factor + added > 0.0F ? slope : V{};
+      store(kind, dx + at, factor * slope - constant - (value - middle) * linear);
     }
+  });
 }
 
-void norm_gradient(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
-                   const float* mean, const float* inverse, const float* scale, const float* shift,
-                   const float* a, const float* b, float* dx) {
-  if (shift)
-    norm_slope<true>(x, dy, pixels, channels, mean, inverse, scale, shift, a, b, dx);
-  else
-    norm_slope<false>(x, dy, pixels, channels, mean, inverse, scale, mean, a, b, dx);
+// The four places of a window of 2x2, from its first pixel on.
+struct Window2x2 {
+  std::int64_t at[4];
+  Window2x2(std::int32_t channels, std::int64_t row) : at{0, channels, row, row + channels} {}
+};
+
+void norm_max_pool(const float* x, std::int64_t x_row, std::int32_t pixels, std::int32_t channels,
+                   const float* scale, const float* shift, bool relu, float* y,
+                   std::uint8_t* place) {
+  const Window2x2 window(channels, x_row);
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    using V = typename decltype(kind)::type;
+    using B = Bytes<sizeof(V) / sizeof(float)>;
+    const V factor = load(kind, scale + c), added = load(kind, shift + c);
+    for (std::int32_t p = 0; p < pixels; ++p) {
+      const float* from = x + std::int64_t{2 * p} * channels + c;
+      V most = load(kind, from) * factor + added;
+      typename B::wide where = {};
+      BROOD_UNROLL for (int k = 1; k < 4; ++k) {
+        const V value = load(kind, from + window.at[k]) * factor + added;
+        // A NaN wins and stays: a diverged network must not look healthy.
+        const typename B::wide better = ~(value <= most) & (most == most);
+        most = better ? value : most;
+        where = better ? typename B::wide{} + k : where;
+      }
+      if (relu) most = most <= 0.0F ? V{} : most;
+      const std::int64_t to = std::int64_t{p} * channels + c;
+      store(kind, y + to, most);
+      *reinterpret_cast<typename B::loose*>(place + to) =
+          __builtin_convertvector(where, typename B::type);
+    }
+  });
+}
+
+// What came through a window, and from which of its places.
+template <class Kind>
+struct PooledSlope {
+  using V = typename Kind::type;
+  using B = Bytes<sizeof(V) / sizeof(float)>;
+  V slope;
+  typename B::wide where;
+  PooledSlope(const float* dy, const float* y, const std::uint8_t* place, std::int64_t at)
+      : slope(load(Kind{}, dy + at)) {
+    if (y) slope = load(Kind{}, y + at) > 0.0F ? slope : V{};
+    const typename B::type bytes = *reinterpret_cast<const typename B::loose*>(place + at);
+    where = __builtin_convertvector(bytes, typename B::wide);
+  }
+};
+
+void norm_pool_sums(const float* x, std::int64_t x_row, const float* dy, const float* y,
+                    const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
+                    const float* mean, float* sum, float* product) {
+  const Window2x2 window(channels, x_row);
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    using V = typename decltype(kind)::type;
+    using Wide = typename PooledSlope<decltype(kind)>::B::wide;
+    const V middle = load(kind, mean + c);
+    V total = {}, correlated = {};
+    for (std::int32_t p = 0; p < pixels; ++p) {
+      const PooledSlope<decltype(kind)> g(dy, y, place, std::int64_t{p} * channels + c);
+      const float* from = x + std::int64_t{2 * p} * channels + c;
+      V value = load(kind, from);
+      BROOD_UNROLL for (int k = 1; k < 4; ++k) value =
+          g.where == Wide{} + k ? load(kind, from + window.at[k]) : value;
+      total += g.slope;
+      correlated += g.slope * (value - middle);
+    }
+    store(kind, sum + c, total);
+    store(kind, product + c, correlated);
+  });
+}
+
+void norm_pool_gradient(const float* x, std::int64_t x_row, const float* dy, const float* y,
+                        const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
+                        const float* mean, const float* scale, const float* a, const float* b,
+                        float* dx, std::int64_t dx_row) {
+  const Window2x2 window(channels, x_row), written(channels, dx_row);
+  each_vector(channels, [=](std::int32_t c, auto kind) {
+    using V = typename decltype(kind)::type;
+    using Wide = typename PooledSlope<decltype(kind)>::B::wide;
+    const V middle = load(kind, mean + c), factor = load(kind, scale + c);
+    const V constant = load(kind, a + c), linear = load(kind, b + c);
+    for (std::int32_t p = 0; p < pixels; ++p) {
+      const PooledSlope<decltype(kind)> g(dy, y, place, std::int64_t{p} * channels + c);
+      const V slope = factor * g.slope - constant;
+      const std::int64_t at = std::int64_t{2 * p} * channels + c;
+      BROOD_UNROLL for (int k = 0; k < 4; ++k) {
+        const V rest = (load(kind, x + at + window.at[k]) - middle) * linear;
+        store(kind, dx + at + written.at[k],
+              (g.where == Wide{} + k ? slope : V{} - constant) - rest);
+      }
+    }
+  });
 }

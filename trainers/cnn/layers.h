@@ -22,6 +22,18 @@ struct View {
   float* at(int sample, int y = 0) const { return data + sample * image + y * row; }
 };
 
+constexpr int kNormArrays = 8;  // that a batch norm keeps, an entry per channel
+
+// A batch norm, for the convolution right before it (see fusion.h).
+class NormBehind {
+ public:
+  virtual ~NormBehind() = default;
+  // Forward in training: image n has just been written; all of them in order.
+  virtual void measure(int n) = 0;
+  // Backward: writes the gradients of `count` images from n on as images 0, 1, ... of its dx.
+  virtual void write_gradients(int n, int count) = 0;
+};
+
 // What a step may touch. Everything outlives the layer and stays where it is.
 struct Binding {
   const Kernels* kernels = nullptr;
@@ -39,8 +51,10 @@ struct Binding {
   std::uint8_t* bytes = nullptr;                               // kept from forward to backward
   // A maximum passes a ReLU's gradient on where it is positive: a pool right behind a ReLU masks
   // for it, where the gradient has fewer pixels.
-  bool mask_input = false;  // of a max pool: y > 0 also masks dx
-  bool dy_masked = false;   // of a layer with a ReLU: dy comes masked
+  bool mask_input = false;            // of a max pool: y > 0 also masks dx
+  bool dy_masked = false;             // of a layer with a ReLU: dy comes masked
+  NormBehind* norm_behind = nullptr;  // of a convolution: dy has images_at_a_time, for it to write
+  bool conv_before = false;           // of a batch norm: is that norm
 };
 
 // One batch.
@@ -58,6 +72,7 @@ class Layer {
   // After a forward pass in training. Adds to the parameters' gradients and overwrites dx; may
   // change dy.
   virtual void backward(const Pass& pass) = 0;
+  virtual NormBehind* as_norm() { return nullptr; }
 };
 
 std::unique_ptr<Layer> make_layer(const Binding& binding);

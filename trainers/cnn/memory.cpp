@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "trainers/cnn/fusion.h"
 #include "trainers/cnn/kernels.h"
+#include "trainers/cnn/layers.h"
 #include "trainers/cnn/sparse_gradient.h"
 #include "trainers/cnn/winograd.h"
 
@@ -131,6 +133,27 @@ class Planner {
     return out;
   }
 
+  // The step during whose backward pass that of step s is computed.
+  int computed_back(int step) const {
+    auto s = static_cast<std::size_t>(step);
+    if (taken_by_norm(plan_, s)) --s;
+    if (s > 0 && has_norm_behind(plan_, s - 1)) --s;
+    return static_cast<int>(s);
+  }
+
+  // Images of a tensor's gradient that are there at a time.
+  int gradient_images(std::size_t tensor) const {
+    for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      if (step.output != static_cast<int>(tensor) || !has_norm_behind(plan_, s)) continue;
+      return std::min(
+          plan_.batch_size,
+          images_at_a_time(step, plan_.tensors[static_cast<std::size_t>(step.inputs.front())],
+                           plan_.tensors[tensor]));
+    }
+    return plan_.batch_size;
+  }
+
   static bool reads(const Step& step, std::size_t tensor) {
     return std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(tensor)) > 0;
   }
@@ -211,15 +234,18 @@ class Planner {
         if (reads(step, t)) last_reader = s;
       }
       if (passes(t))
-        out.push_back({&tensor.value.offset, tensor.value.before, made, last_reader,
-                       tensor.value.image * plan_.batch_size});
+        out.push_back({&tensor.value.offset, tensor.value.before,
+                       made - (taken_by_norm(plan_, static_cast<std::size_t>(made)) ? 1 : 0),
+                       last_reader, tensor.value.image * plan_.batch_size});
       if (!tensor.needs_gradient) continue;
       tensor.gradient_birth = last_reader;
       // The loss writes only the classes of the logits' gradient: its other lanes must stay zero.
       const bool logits = last_reader < 0;
-      const std::int64_t size = tensor.gradient.image * plan_.batch_size;
+      tensor.gradient_images = gradient_images(t);
+      const std::int64_t size = tensor.gradient.image * tensor.gradient_images;
       out.push_back({&tensor.gradient.offset, tensor.gradient.before,
-                     logits ? 0 : end - 1 - last_reader, logits ? end : end - 1 - made, size});
+                     logits ? 0 : end - 1 - last_reader,
+                     logits ? end : end - 1 - computed_back(made), size});
       for (int s = 0; s < last_reader; ++s) {
         const auto reader = static_cast<std::size_t>(s);
         if (reads(plan_.steps[reader], t))
@@ -272,7 +298,15 @@ class Planner {
           uses_winograd(step, plan_.tensors[in], plan_.tensors[out]))
         gradient[out].cover(output_halo(step, plan_.tensors[in], plan_.tensors[out]));
     }
+    std::vector<bool> nowhere(count, false);
+    for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+      if (!takes_next_pool(plan_, s)) continue;
+      const auto between = static_cast<std::size_t>(plan_.steps[s].output);
+      nowhere[between] = true;
+      out_.tensors[between].needs_gradient = false;
+    }
     for (std::size_t t = 0; t < count; ++t) {
+      if (nowhere[t]) continue;
       const Shape& shape = plan_.tensors[t];
       const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
       TensorMemory& tensor = out_.tensors[t];
@@ -285,7 +319,7 @@ class Planner {
     place_lives();
   }
 
-  // Shared by all steps: packed gradients, transposed weights, sums of a batch norm.
+  // Shared by all steps: packed gradients, transposed weights.
   std::int64_t scratch_floats() const {
     std::int64_t most = 0;
     for (const Step& step : plan_.steps) {
@@ -296,14 +330,12 @@ class Planner {
       if (step.op == Step::Op::conv && uses_winograd(step, in, out))
         need = winograd_scratch(step, in, out);
       else if (step.op == Step::Op::conv)
-        need = std::max(packed * out.height * out.width, std::int64_t{panels(in.channels)} *
-                                                             kPanel * step.kernel_height *
-                                                             step.kernel_width * out.channels);
+        need = packed * out.height * out.width + std::int64_t{panels(in.channels)} * kPanel *
+                                                     step.kernel_height * step.kernel_width *
+                                                     out.channels;
       else if (step.op == Step::Op::dense)
         need = std::max({packed * plan_.batch_size, std::int64_t{kPanel} * out.channels,
                          SparseGradient::kScratch});
-      else if (step.op == Step::Op::batch_norm)
-        need = 8 * packed;
       else if (step.op == Step::Op::depthwise_conv)
         need = 2 * packed * step.kernel_height * step.kernel_width;
       else if (step.op == Step::Op::gate)
@@ -317,7 +349,7 @@ class Planner {
     const Shape& in = plan_.tensors[static_cast<std::size_t>(step.inputs.front())];
     const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
     if (step.op == Step::Op::batch_norm)
-      memory.saved = reserve(2 * std::int64_t{panels(out.channels)} * kPanel);
+      memory.saved = reserve(kNormArrays * std::int64_t{panels(out.channels)} * kPanel);
     if (step.op == Step::Op::dropout || step.op == Step::Op::max_pool) {
       memory.bytes = out_.byte_count;
       out_.byte_count += round_up(
@@ -329,7 +361,6 @@ class Planner {
                std::int64_t{2} * step.kernel_height * step.kernel_width);
     if (step.op == Step::Op::dense && may_be_sparse(in, out))
       out_.table_bytes += SparseGradient::bytes(plan_.batch_size, out.channels);
-    out_.steps.push_back(memory);
   }
 
   const Plan& plan_;

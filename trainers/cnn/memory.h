@@ -22,12 +22,14 @@ struct Layout {
 
 struct TensorMemory {
   // A value that no backward pass reads shares its memory with gradients, which come later.
+  // All zero: it is never in memory (fusion.h).
   Layout value;
   Layout gradient;              // only where needs_gradient
   bool needs_gradient = false;  // some parameter lies before it
   // The step whose backward pass writes the gradient first. Gradients that are never needed at the
   // same time share memory: a halo must be cleared then.
   int gradient_birth = -1;
+  int gradient_images = 0;  // of the batch that are there at a time
 };
 
 // A parameter inside the block of all parameters. A weight is stored in panels of 16 columns,
@@ -37,7 +39,7 @@ struct ParameterMemory {
 };
 
 struct StepMemory {
-  std::int64_t saved = 0;  // floats kept from forward to backward: mean and inverse deviation
+  std::int64_t saved = 0;  // floats kept from forward to backward: of a batch norm's channels
   std::int64_t bytes = 0;  // in the byte part: dropout masks, places of pooled maxima
   bool mask_input = false, dy_masked = false;  // as a Binding has them (layers.h)
   // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.

@@ -12,6 +12,7 @@
 #include "engine/error.h"
 #include "engine/exact_math.h"
 #include "engine/rng.h"
+#include "trainers/cnn/fusion.h"
 
 namespace brood::cnn {
 
@@ -100,6 +101,18 @@ Network::Network(Plan plan, const OptimizerSpec& optimizer, const Kernels& kerne
 }
 
 void Network::bind() {
+  find_later_readers();
+  overwritten_.resize(plan_.parameters.size());
+  layers_.resize(plan_.steps.size());
+  // Backwards: a convolution knows the batch norm behind it.
+  for (std::size_t i = plan_.steps.size(); i-- > 0;)
+    if (!taken_by_norm(plan_, i)) layers_[i] = make_layer(binding(i));
+  image_ = view(memory_.tensors.front().value, floats_.get());
+  logits_ = view(memory_.tensors.back().value, floats_.get());
+  logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
+}
+
+Binding Network::binding(std::size_t i) {
   const auto tensor = [this](int index) -> const TensorMemory& {
     return memory_.tensors[static_cast<std::size_t>(index)];
   };
@@ -110,49 +123,45 @@ void Network::bind() {
     return index < 0 ? nullptr
                      : block(base + memory_.parameters[static_cast<std::size_t>(index)].offset);
   };
-  find_later_readers();
-  overwritten_.resize(plan_.parameters.size());
-  for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
-    const Step& step = plan_.steps[i];
-    const TensorMemory& out = tensor(step.output);
-    Binding b;
-    b.kernels = &kernels_;
-    b.light = &light_;
-    b.step = &step;
-    b.batch_max = plan_.batch_size;
-    for (std::size_t k = 0; k < step.inputs.size(); ++k) {
-      const TensorMemory& in = tensor(step.inputs[k]);
-      b.xs.push_back(view(in.value, floats_.get()));
-      b.dxs.push_back(gradient(in));
-      if (spares_[i].input != static_cast<int>(k)) continue;
-      spares_[i].sum = b.dxs.back();
-      b.dxs.back().data = block(memory_.steps[i].spare);
-      spares_[i].spare = b.dxs.back();
-    }
-    b.x = b.xs.front();
-    b.dx = b.dxs.front();
-    b.y = view(out.value, floats_.get());
-    b.dy = gradient(out);
-    b.weight = place(step.weight, memory_.parameter_offset);
-    b.bias = place(step.bias, memory_.parameter_offset);
-    if (step.op == Step::Op::dense) overwritten_[static_cast<std::size_t>(step.weight)] = true;
-    b.weight_gradient = place(step.weight, memory_.gradient_offset);
-    b.bias_gradient = place(step.bias, memory_.gradient_offset);
-    if (step.state >= 0) {
-      const auto state = static_cast<std::size_t>(step.state);
-      b.mean = block(memory_.state_offset + memory_.states[state].offset);
-      b.variance = block(memory_.state_offset + memory_.states[state + 1].offset);
-    }
-    b.saved = block(memory_.steps[i].saved);
-    b.scratch = block(memory_.scratch_offset);
-    b.bytes = bytes_.get() + memory_.steps[i].bytes;
-    b.mask_input = memory_.steps[i].mask_input;
-    b.dy_masked = memory_.steps[i].dy_masked;
-    layers_.push_back(make_layer(b));
+  const Step& step = plan_.steps[i];
+  const std::size_t last = takes_next_pool(plan_, i) ? i + 1 : i;
+  const TensorMemory& out = tensor(plan_.steps[last].output);
+  Binding b;
+  b.kernels = &kernels_;
+  b.light = &light_;
+  b.step = &step;
+  b.batch_max = plan_.batch_size;
+  for (std::size_t k = 0; k < step.inputs.size(); ++k) {
+    const TensorMemory& in = tensor(step.inputs[k]);
+    b.xs.push_back(view(in.value, floats_.get()));
+    b.dxs.push_back(gradient(in));
+    if (spares_[i].input != static_cast<int>(k)) continue;
+    spares_[i].sum = b.dxs.back();
+    b.dxs.back().data = block(memory_.steps[i].spare);
+    spares_[i].spare = b.dxs.back();
   }
-  image_ = view(memory_.tensors.front().value, floats_.get());
-  logits_ = view(memory_.tensors.back().value, floats_.get());
-  logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
+  b.x = b.xs.front();
+  b.dx = b.dxs.front();
+  b.y = view(out.value, floats_.get());
+  b.dy = gradient(out);
+  b.weight = place(step.weight, memory_.parameter_offset);
+  b.bias = place(step.bias, memory_.parameter_offset);
+  if (step.op == Step::Op::dense) overwritten_[static_cast<std::size_t>(step.weight)] = true;
+  b.weight_gradient = place(step.weight, memory_.gradient_offset);
+  b.bias_gradient = place(step.bias, memory_.gradient_offset);
+  if (step.state >= 0) {
+    const auto state = static_cast<std::size_t>(step.state);
+    b.mean = block(memory_.state_offset + memory_.states[state].offset);
+    b.variance = block(memory_.state_offset + memory_.states[state + 1].offset);
+  }
+  b.saved = block(memory_.steps[i].saved);
+  b.scratch = block(memory_.scratch_offset);
+  b.bytes = bytes_.get() + memory_.steps[last].bytes;
+  b.mask_input = memory_.steps[i].mask_input;
+  b.dy_masked = memory_.steps[i].dy_masked;
+  b.conv_before = i > 0 && has_norm_behind(plan_, i - 1);
+  if (has_norm_behind(plan_, i)) b.norm_behind = layers_[i + 1]->as_norm();
+  return b;
 }
 
 // The last reader of a tensor, first in the way back, leaves its gradient where it belongs; what
@@ -176,7 +185,7 @@ void Network::find_later_readers() {
 void Network::backward(const Pass& pass) {
   for (std::size_t i = layers_.size(); i-- > 0;) {
     clear_halos(static_cast<int>(i), pass.batch);
-    layers_[i]->backward(pass);
+    if (layers_[i]) layers_[i]->backward(pass);
     const auto& [input, spare, sum] = spares_[i];
     if (input < 0) continue;
     const std::int64_t run = std::int64_t{sum.shape.width} * sum.pixel;
@@ -233,7 +242,8 @@ void Network::set_mixed_image(int sample, const std::uint8_t* pixels, const std:
 }
 
 void Network::forward(const Pass& pass) {
-  for (const auto& layer : layers_) layer->forward(pass);
+  for (const auto& layer : layers_)
+    if (layer) layer->forward(pass);
 }
 
 BatchResult Network::train(std::span<const std::uint16_t> labels, std::uint64_t dropout_key,
@@ -257,7 +267,7 @@ void Network::clear_halos(int step, int batch) {
     const std::int64_t run = std::int64_t{g.shape.width} * g.pixel;
     if (!tensor.needs_gradient || tensor.gradient_birth != step || (g.before == 0 && g.row == run))
       continue;
-    for (int n = 0; n < batch; ++n) {
+    for (int n = 0; n < std::min(batch, tensor.gradient_images); ++n) {
       float* image = block(g.offset) + n * g.image;
       std::fill_n(image - g.before, g.before, 0.0F);
       for (int y = 0; y + 1 < g.shape.height; ++y)

@@ -99,6 +99,7 @@ class Network {
   };
 
   void bind();
+  Binding binding(std::size_t step);
   void find_later_readers();
   void backward(const Pass& pass);
   std::vector<Slot> slots() const;
@@ -119,8 +120,8 @@ class Network {
   Memory memory_;
   std::unique_ptr<float[], Free> floats_;
   std::unique_ptr<std::uint8_t[], Free> bytes_;
-  std::vector<std::unique_ptr<Layer>> layers_;
-  std::vector<Spare> spares_;      // of each layer
+  std::vector<std::unique_ptr<Layer>> layers_;  // nullptr: the layer before computes it too
+  std::vector<Spare> spares_;                   // of each layer
   std::vector<bool> overwritten_;  // parameters whose gradient is written, not added to
   View image_, logits_, logits_gradient_;
   float scale_[256];  // of a pixel's value

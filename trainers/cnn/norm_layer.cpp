@@ -1,9 +1,11 @@
-// Batch normalisation over batch and image, one scale and shift per channel.
+// Batch normalisation over batch and image, one scale and shift per channel, and the ReLU and the
+// max pool of 2x2 windows right behind it.
 //
 // Ioffe, Szegedy, "Batch normalization", ICML 2015. Epsilon 1e-5 and momentum 0.1 with the unbiased
-// variance in the running average, as PyTorch has them. The variance is that of the second pass
-// around the mean, as the difference of two large sums would lose it. Row sums in single precision
-// are added up in double.
+// variance in the running average, as PyTorch has them. One pass over the memory for the
+// statistics: sums in single precision over a row, around its first pixel, as the difference of two
+// large sums would lose the variance; the rows are put together in double (Chan, Golub, LeVeque,
+// "Algorithms for computing the sample variance", 1983).
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -16,72 +18,99 @@ namespace {
 
 constexpr double kMomentum = 0.1;
 
-class BatchNorm final : public Layer {
+class BatchNorm final : public Layer, public NormBehind {
  public:
   explicit BatchNorm(const Binding& b)
-      : b_(b), channels_(b.x.pixel), sums_(static_cast<std::size_t>(2 * b.x.pixel)) {
-    const std::int64_t stored = std::int64_t{panels(b.x.shape.channels)} * kPanel;
-    mean_ = b.saved;
-    inverse_ = b.saved + stored;
-    for (int i = 0; i < 6; ++i) part_[i] = b.scratch + i * stored;
+      : b_(b),
+        kernels_(*b.kernels),
+        channels_(b.x.pixel),
+        pooled_(b.y.shape.height != b.x.shape.height),
+        totals_(static_cast<std::size_t>(3 * b.x.pixel)) {
+    float** arrays[kNormArrays] = {&mean_,     &inverse_, &scale_, &shift_,
+                                   &constant_, &linear_,  &sum_,   &product_};
+    float* next = b.saved;
+    for (float** array : arrays) {
+      *array = next;
+      next += std::int64_t{panels(b.x.shape.channels)} * kPanel;
+    }
   }
 
+  NormBehind* as_norm() override { return this; }
+
   void forward(const Pass& pass) override {
-    float *scale = part_[0], *shift = part_[1];
-    if (pass.train) measure(pass);
-    for (int c = 0; c < channels_; ++c) {
-      const float mean = pass.train ? mean_[c] : b_.mean[c];
-      const float inverse = pass.train ? inverse_[c] : inverse_of(b_.variance[c]);
-      scale[c] = b_.weight[c] * inverse;
-      shift[c] = b_.bias[c] - mean * scale[c];
-    }
-    each_row(pass, [&](int n, int y) {
-      b_.kernels->scale_shift(b_.x.at(n, y), b_.x.shape.width, channels_, scale, shift,
-                              b_.step->relu, b_.y.at(n, y));
-    });
+    for (int n = 0; pass.train && !b_.conv_before && n < pass.batch; ++n) measure(n);
+    if (pass.train) finish_measuring(pass);
+    for (int c = 0; c < channels_; ++c)
+      pass.train ? set_scale(c, mean_[c], inverse_[c])
+                 : set_scale(c, b_.mean[c], inverse_of(b_.variance[c]));
+    const View &x = b_.x, &y = b_.y;
+    for (int n = 0; n < pass.batch; ++n)
+      for (int row = 0; row < y.shape.height; ++row)
+        if (pooled_)
+          kernels_.norm_max_pool(x.at(n, 2 * row), x.row, y.shape.width, channels_, scale_, shift_,
+                                 b_.step->relu, y.at(n, row), place(n, row));
+        else
+          kernels_.scale_shift(x.at(n, row), y.shape.width, channels_, scale_, shift_,
+                               b_.step->relu, y.at(n, row));
   }
 
   void backward(const Pass& pass) override {
-    float *sum = part_[0], *product = part_[1], *scale = part_[2], *a = part_[3], *b = part_[4];
-    float* shift = part_[5];
-    for (int c = 0; c < channels_; ++c) {
-      scale[c] = b_.weight[c] * inverse_[c];
-      shift[c] = b_.bias[c] - mean_[c] * scale[c];
-    }
-    if (!b_.step->relu || b_.dy_masked) shift = nullptr;
-    std::fill(sums_.begin(), sums_.end(), 0.0);
-    each_row(pass, [&](int n, int y) {
-      std::fill_n(sum, channels_, 0.0F);
-      std::fill_n(product, channels_, 0.0F);
-      b_.kernels->norm_sums(b_.x.at(n, y), b_.dy.at(n, y), b_.x.shape.width, channels_, mean_,
-                            inverse_, scale, shift, sum, product);
-      for (int c = 0; c < channels_; ++c) {
-        total(c) += static_cast<double>(sum[c]);
-        total(channels_ + c) += static_cast<double>(product[c]);
-      }
-    });
+    sum_gradients(pass);
     const double count = pixel_count(pass);
     for (int c = 0; c < channels_; ++c) {
-      b_.bias_gradient[c] += static_cast<float>(total(c));
-      b_.weight_gradient[c] += static_cast<float>(total(channels_ + c));
-      a[c] = static_cast<float>(total(c) / count);
-      b[c] = static_cast<float>(total(channels_ + c) / count);
+      const double slope = total(0, c), product = total(1, c) * static_cast<double>(inverse_[c]);
+      b_.bias_gradient[c] += static_cast<float>(slope);
+      b_.weight_gradient[c] += static_cast<float>(product);
+      constant_[c] = scale_[c] * static_cast<float>(slope / count);
+      linear_[c] = scale_[c] * inverse_[c] * static_cast<float>(product / count);
     }
-    if (!b_.dx.data) return;
-    each_row(pass, [&](int n, int y) {
-      b_.kernels->norm_gradient(b_.x.at(n, y), b_.dy.at(n, y), b_.x.shape.width, channels_, mean_,
-                                inverse_, scale, shift, a, b, b_.dx.at(n, y));
-    });
+    if (b_.dx.data && !b_.conv_before) write_gradients(0, pass.batch);
+  }
+
+  // Sums in single precision of a row, put together in double: of the rows' means, of their
+  // squares, of the squares within rows.
+  void measure(int n) override {
+    if (n == 0) std::fill(totals_.begin(), totals_.end(), 0.0);
+    const int width = b_.x.shape.width;
+    const double share = 1.0 / width;
+    for (int row = 0; row < b_.x.shape.height; ++row) {
+      const float* first = b_.x.at(n, row);
+      kernels_.norm_statistics(first, width, channels_, sum_, product_);
+      for (int c = 0; c < channels_; ++c) {
+        const auto moved = static_cast<double>(sum_[c]);
+        const double mean = static_cast<double>(first[c]) + moved * share;
+        total(0, c) += mean;
+        total(1, c) += mean * mean;
+        total(2, c) += static_cast<double>(product_[c]) - moved * moved * share;
+      }
+    }
+  }
+
+  void write_gradients(int n, int count) override {
+    const View &x = b_.x, &dx = b_.dx, &dy = b_.dy;
+    for (int i = 0; i < count; ++i)
+      for (int row = 0; row < dy.shape.height; ++row)
+        if (pooled_)
+          kernels_.norm_pool_gradient(x.at(n + i, 2 * row), x.row, dy.at(n + i, row),
+                                      passed(n + i, row), place(n + i, row), dy.shape.width,
+                                      channels_, mean_, scale_, constant_, linear_,
+                                      dx.at(i, 2 * row), dx.row);
+        else
+          kernels_.norm_gradient(x.at(n + i, row), dy.at(n + i, row), dy.shape.width, channels_,
+                                 mean_, scale_, mask(), constant_, linear_, dx.at(i, row));
   }
 
  private:
-  template <class Visit>
-  void each_row(const Pass& pass, Visit visit) const {
-    for (int n = 0; n < pass.batch; ++n)
-      for (int y = 0; y < b_.x.shape.height; ++y) visit(n, y);
-  }
+  double& total(int kind, int c) { return totals_[static_cast<std::size_t>(kind * channels_ + c)]; }
 
-  double& total(int index) { return sums_[static_cast<std::size_t>(index)]; }
+  // Of a pool: which place of each window was the largest, and what the ReLU let through.
+  std::uint8_t* place(int n, int row) const {
+    const Shape& out = b_.y.shape;
+    return b_.bytes + (std::int64_t{n} * out.height + row) * out.width * b_.y.pixel;
+  }
+  const float* passed(int n, int row) const { return b_.step->relu ? b_.y.at(n, row) : nullptr; }
+  // Tells the kernels without a pool to do the ReLU's part.
+  const float* mask() const { return b_.step->relu && !b_.dy_masked ? shift_ : nullptr; }
 
   double pixel_count(const Pass& pass) const {
     return static_cast<double>(pass.batch) * b_.x.shape.height * b_.x.shape.width;
@@ -91,39 +120,57 @@ class BatchNorm final : public Layer {
     return static_cast<float>(1.0 / std::sqrt(variance + kNormEpsilon));
   }
 
-  // Mean and variance of this batch, and what the running ones become.
-  void measure(const Pass& pass) {
-    float* sum = part_[0];
-    const double count = pixel_count(pass);
-    for (const bool second : {false, true}) {
-      std::fill(sums_.begin(), sums_.end(), 0.0);
-      each_row(pass, [&](int n, int y) {
-        std::fill_n(sum, channels_, 0.0F);
-        if (second)
-          b_.kernels->add_squares(b_.x.at(n, y), b_.x.shape.width, channels_, mean_, sum);
+  void set_scale(int c, float mean, float inverse) {
+    scale_[c] = b_.weight[c] * inverse;
+    shift_[c] = b_.bias[c] - mean * scale_[c];
+  }
+
+  // Totals: of the gradient, and of its products with the distance from the mean.
+  void sum_gradients(const Pass& pass) {
+    std::fill(totals_.begin(), totals_.end(), 0.0);
+    const View &x = b_.x, &dy = b_.dy;
+    for (int n = 0; n < pass.batch; ++n)
+      for (int row = 0; row < dy.shape.height; ++row) {
+        if (pooled_)
+          kernels_.norm_pool_sums(x.at(n, 2 * row), x.row, dy.at(n, row), passed(n, row),
+                                  place(n, row), dy.shape.width, channels_, mean_, sum_, product_);
         else
-          b_.kernels->add_channels(b_.x.at(n, y), b_.x.shape.width, channels_, sum);
-        for (int c = 0; c < channels_; ++c) total(c) += static_cast<double>(sum[c]);
-      });
-      for (int c = 0; c < channels_; ++c) {
-        const double value = total(c) / count;
-        float* running = second ? b_.variance : b_.mean;
-        const double kept = second && count > 1 ? value * count / (count - 1) : value;
-        running[c] = static_cast<float>((1 - kMomentum) * static_cast<double>(running[c]) +
-                                        kMomentum * kept);
-        if (second)
-          inverse_[c] = inverse_of(value);
-        else
-          mean_[c] = static_cast<float>(value);
+          kernels_.norm_sums(x.at(n, row), dy.at(n, row), dy.shape.width, channels_, mean_, scale_,
+                             mask(), sum_, product_);
+        for (int c = 0; c < channels_; ++c) {
+          total(0, c) += static_cast<double>(sum_[c]);
+          total(1, c) += static_cast<double>(product_[c]);
+        }
       }
+  }
+
+  // Mean and variance of this batch, and what the running ones become.
+  void finish_measuring(const Pass& pass) {
+    const double width = b_.x.shape.width, count = pixel_count(pass), rows = count / width;
+    for (int c = 0; c < channels_; ++c) {
+      const double mean = total(0, c) / rows;
+      // The second argument: a NaN stays one.
+      const double between = std::max(total(1, c) - rows * mean * mean, 0.0) * width;
+      const double variance = std::max(total(2, c) + between, 0.0) / count;
+      mean_[c] = static_cast<float>(mean);
+      inverse_[c] = inverse_of(variance);
+      follow(b_.mean[c], mean);
+      follow(b_.variance[c], count > 1 ? variance * count / (count - 1) : variance);
     }
   }
 
+  static void follow(float& running, double now) {
+    running = static_cast<float>((1 - kMomentum) * static_cast<double>(running) + kMomentum * now);
+  }
+
   const Binding b_;
+  const Kernels& kernels_;
   const int channels_;
-  float *mean_ = nullptr, *inverse_ = nullptr;  // of the last batch
-  float* part_[6];
-  std::vector<double> sums_;
+  const bool pooled_;  // y is that of the pool behind
+  // An entry per channel. Of the last batch: mean and inverse deviation; y = x * scale + shift;
+  // dx = scale * dy - constant - (x - mean) * linear. Sums of a row.
+  float *mean_, *inverse_, *scale_, *shift_, *constant_, *linear_, *sum_, *product_;
+  std::vector<double> totals_;
 };
 
 }  // namespace

@@ -44,7 +44,7 @@ Winograd make_winograd(int kernel, int height, int width, int depth, int columns
   out.v_plane = (std::int64_t{out.group} * padded(depth) + 15) / 16 * 16 + 16;
   out.m_plane = std::int64_t{out.group} * kPanel + 16;
   out.u_floats = std::int64_t{out.points} * depth * kPanel * panels(columns);
-  out.scratch = out.u_floats + out.points * (out.v_plane + out.m_plane);
+  out.work = out.points * (out.v_plane + out.m_plane);
   return out;
 }
 
@@ -52,8 +52,8 @@ std::int64_t winograd_scratch(const Step& step, const Shape& in, const Shape& ou
   const int kernel = step.kernel_height;
   const Winograd forward = make_winograd(kernel, out.height, out.width, in.channels, out.channels);
   const Winograd back = make_winograd(kernel, in.height, in.width, out.channels, in.channels);
-  const std::int64_t transposed = std::int64_t{kPanel} * kernel * kernel * out.channels;
-  return std::max(forward.scratch, back.scratch + transposed);
+  // The transposed weights of a panel find room where the inputs lie later: 24 tiles take more.
+  return forward.u_floats + back.u_floats + std::max(forward.work, back.work);
 }
 
 int winograd_after(int kernel, int outputs, int before, int size) {

@@ -16,7 +16,7 @@ struct Winograd {
   std::int64_t v_plane = 0;   // floats from one point to the next in the transformed inputs
   std::int64_t m_plane = 0;   // and in the products of one panel
   std::int64_t u_floats = 0;  // transformed weights of all panels
-  std::int64_t scratch = 0;   // floats: weights, inputs and products
+  std::int64_t work = 0;      // floats: inputs of a group and products of a panel
 
   std::int64_t tiles(int batch) const { return std::int64_t{batch} * across * down; }
 };
@@ -28,7 +28,7 @@ bool uses_winograd(const Step& step, const Shape& in, const Shape& out);
 // For outputs of `height` by `width` from `depth` to `columns` channels.
 Winograd make_winograd(int kernel, int height, int width, int depth, int columns);
 
-// Floats of scratch for all three passes.
+// Floats of scratch: weights forward and back, and the work of the larger pass.
 std::int64_t winograd_scratch(const Step& step, const Shape& in, const Shape& out);
 
 // What is read past the last row or column of an image of `size` that begins `before` tiles' reads

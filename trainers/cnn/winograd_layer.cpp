@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "trainers/cnn/fusion.h"
 #include "trainers/cnn/layers.h"
 #include "trainers/cnn/winograd.h"
 
@@ -31,23 +32,49 @@ class WinogradConv final : public Layer {
     for (int panel = 0; panel < panels(out.channels); ++panel)
       kernels_.winograd_weights(step_.kernel_height,
                                 b_.weight + panel * taps_ * in.channels * kPanel, in.channels,
-                                panel_of(forward_, in.channels, panel));
-    convolve(forward_, b_.x, step_.pad_top, step_.pad_left, b_.y, b_.bias, step_.relu, pass.batch);
+                                panel_of(forward_weights(), forward_, in.channels, panel));
+    each_part(pass.batch, [&](int n, int count) {
+      convolve(forward_, forward_weights(), from_image(b_.x, n), step_.pad_top, step_.pad_left,
+               from_image(b_.y, n), b_.bias, step_.relu, count);
+      for (int i = 0; i < count && b_.norm_behind && pass.train; ++i)
+        b_.norm_behind->measure(n + i);
+    });
   }
 
+  // A few images at a time, whose gradients stay in the cache from pass to pass.
   void backward(const Pass& pass) override {
-    for (int n = 0; mask_ && n < pass.batch; ++n) mask_and_sum(n);
-    gradient_by_weights(pass.batch);
-    if (b_.dx.data) gradient_by_input(pass.batch);
+    std::fill_n(forward_weights(), forward_.u_floats, 0.0F);
+    if (b_.dx.data) transform_transposed_weights();
+    each_part(pass.batch, [&](int n, int count) {
+      if (b_.norm_behind) b_.norm_behind->write_gradients(n, count);
+      const View dy = b_.norm_behind ? b_.dy : from_image(b_.dy, n);
+      for (int i = 0; mask_ && i < count; ++i) mask_and_sum(n + i);
+      gradient_by_weights(from_image(b_.x, n), dy, count);
+      if (b_.dx.data) gradient_by_input(dy, from_image(b_.dx, n), count);
+    });
+    const int depth = b_.x.shape.channels;
+    for (int panel = 0; panel < panels(b_.y.shape.channels); ++panel)
+      kernels_.winograd_weights_gradient(step_.kernel_height,
+                                         panel_of(forward_weights(), forward_, depth, panel), depth,
+                                         b_.weight_gradient + panel * taps_ * depth * kPanel);
   }
 
  private:
-  // The scratch: weights of all panels, transformed inputs of a group, products of one panel.
-  float* panel_of(const Winograd& g, int depth, int panel) const {
-    return b_.scratch + std::int64_t{panel} * g.points * depth * kPanel;
+  // The scratch: weights of the convolution (their gradients on the way back), those of its
+  // gradient by the input, transformed inputs of a group of tiles, products of one panel.
+  float* forward_weights() const { return b_.scratch; }
+  float* backward_weights() const { return b_.scratch + forward_.u_floats; }
+  float* inputs() const { return backward_weights() + backward_.u_floats; }
+  float* products(const Winograd& g) const { return inputs() + g.points * g.v_plane; }
+
+  static float* panel_of(float* weights, const Winograd& g, int depth, int panel) {
+    return weights + std::int64_t{panel} * g.points * depth * kPanel;
   }
-  float* inputs(const Winograd& g) const { return b_.scratch + g.u_floats; }
-  float* products(const Winograd& g) const { return inputs(g) + g.points * g.v_plane; }
+
+  static View from_image(View view, int n) {
+    view.data += n * view.image;
+    return view;
+  }
 
   // What the tiles read, `top` and `left` before an image's first pixel.
   static WinogradTiles read(const Winograd& g, const View& view, int top, int left) {
@@ -73,12 +100,12 @@ class WinogradConv final : public Layer {
             .channels = std::min(padded(view.shape.channels) - first, kPanel)};
   }
 
-  WinogradProduct product(const Winograd& g, int depth, int stride, int panel, int columns,
+  WinogradProduct product(const Winograd& g, float* weights, int depth, int panel, int columns,
                           std::int32_t tiles) const {
-    return {.v = inputs(g),
+    return {.v = inputs(),
             .v_plane = g.v_plane,
-            .v_stride = stride,
-            .u = panel_of(g, depth, panel),
+            .v_stride = padded(depth),
+            .u = panel_of(weights, g, depth, panel),
             .m = products(g),
             .m_plane = g.m_plane,
             .points = g.points,
@@ -87,25 +114,33 @@ class WinogradConv final : public Layer {
             .columns = std::min(columns - panel * kPanel, kPanel)};
   }
 
-  // Calls visit(first, count) for every group of tiles of the batch.
+  // Calls visit(first image, count) for parts of the batch.
   template <class Visit>
-  static void each_group(const Winograd& g, int batch, Visit visit) {
-    const std::int64_t all = g.tiles(batch);
-    for (std::int64_t first = 0; first < all; first += g.group)
-      visit(static_cast<std::int32_t>(first),
-            static_cast<std::int32_t>(std::min<std::int64_t>(g.group, all - first)));
+  void each_part(int batch, Visit visit) const {
+    const int most = images_at_a_time(step_, b_.x.shape, b_.y.shape);
+    for (int n = 0; n < batch; n += most) visit(n, std::min(most, batch - n));
+  }
+
+  // Calls visit(first, count) for every group of tiles of some images; the groups are of one size
+  // but for one tile.
+  template <class Visit>
+  static void each_group(const Winograd& g, int images, Visit visit) {
+    const std::int64_t all = g.tiles(images), groups = (all + g.group - 1) / g.group;
+    for (std::int64_t i = 0; i < groups; ++i)
+      visit(static_cast<std::int32_t>(all * i / groups),
+            static_cast<std::int32_t>(all * (i + 1) / groups - all * i / groups));
   }
 
   // to = f(bias + from * weights), the weights being transformed already.
-  void convolve(const Winograd& g, const View& from, int top, int left, const View& to,
-                const float* bias, bool relu, int batch) {
-    each_group(g, batch, [&](std::int32_t first, std::int32_t count) {
+  void convolve(const Winograd& g, float* weights, const View& from, int top, int left,
+                const View& to, const float* bias, bool relu, int images) {
+    each_group(g, images, [&](std::int32_t first, std::int32_t count) {
       WinogradTiles x = read(g, from, top, left);
       x.first = first, x.count = count;
-      kernels_.winograd_input(g.kernel, x, inputs(g), g.v_plane);
+      kernels_.winograd_input(g.kernel, x, inputs(), g.v_plane);
       for (int panel = 0; panel < panels(to.shape.channels); ++panel) {
         kernels_.winograd_multiply(
-            product(g, from.shape.channels, x.channels, panel, to.shape.channels, count));
+            product(g, weights, from.shape.channels, panel, to.shape.channels, count));
         WinogradTiles y = write(g, to, panel);
         y.first = first, y.count = count;
         kernels_.winograd_output(g.kernel, products(g), g.m_plane, y,
@@ -121,43 +156,43 @@ class WinogradConv final : public Layer {
                              b_.bias_gradient);
   }
 
-  void gradient_by_weights(int batch) {
+  // Adds to the gradients of the transformed weights.
+  void gradient_by_weights(const View& from, const View& gradient, int images) {
     const Winograd& g = forward_;
-    const Shape &in = b_.x.shape, &out = b_.y.shape;
-    std::fill_n(b_.scratch, g.u_floats, 0.0F);
-    each_group(g, batch, [&](std::int32_t first, std::int32_t count) {
-      WinogradTiles x = read(g, b_.x, step_.pad_top, step_.pad_left);
+    const int depth = b_.x.shape.channels, columns = b_.y.shape.channels;
+    each_group(g, images, [&](std::int32_t first, std::int32_t count) {
+      WinogradTiles x = read(g, from, step_.pad_top, step_.pad_left);
       x.first = first, x.count = count;
-      kernels_.winograd_input(g.kernel, x, inputs(g), g.v_plane);
-      for (int panel = 0; panel < panels(out.channels); ++panel) {
-        WinogradTiles dy = write(g, b_.dy, panel);
+      kernels_.winograd_input(g.kernel, x, inputs(), g.v_plane);
+      for (int panel = 0; panel < panels(columns); ++panel) {
+        WinogradTiles dy = write(g, gradient, panel);
         dy.first = first, dy.count = count;
         kernels_.winograd_output_gradient(
             g.kernel, dy, products(g), g.m_plane,
             mask_ || !b_.bias_gradient ? nullptr : b_.bias_gradient + panel * kPanel);
         kernels_.winograd_multiply_gradient(
-            product(g, in.channels, x.channels, panel, out.channels, count));
+            product(g, forward_weights(), depth, panel, columns, count));
       }
     });
-    for (int panel = 0; panel < panels(out.channels); ++panel)
-      kernels_.winograd_weights_gradient(g.kernel, panel_of(g, in.channels, panel), in.channels,
-                                         b_.weight_gradient + panel * taps_ * in.channels * kPanel);
   }
 
   // The convolution of dy with the flipped, transposed weights.
-  void gradient_by_input(int batch) {
-    const Winograd& g = backward_;
+  void gradient_by_input(const View& dy, const View& dx, int images) {
+    const int last = step_.kernel_height - 1;
+    convolve(backward_, backward_weights(), dy, last - step_.pad_top, last - step_.pad_left, dx,
+             nullptr, false, images);
+  }
+
+  void transform_transposed_weights() {
     const Shape &in = b_.x.shape, &out = b_.y.shape;
-    float* transposed = b_.scratch + g.scratch;
+    float* transposed = inputs();
     for (int panel = 0; panel < panels(in.channels); ++panel) {
       kernels_.transpose_panel(b_.weight, taps_ * in.channels * kPanel, out.channels, in.channels,
                                panel * kPanel, flipped_.data(), static_cast<std::int32_t>(taps_),
                                transposed);
-      kernels_.winograd_weights(g.kernel, transposed, out.channels,
-                                panel_of(g, out.channels, panel));
+      kernels_.winograd_weights(backward_.kernel, transposed, out.channels,
+                                panel_of(backward_weights(), backward_, out.channels, panel));
     }
-    const int last = step_.kernel_height - 1;
-    convolve(g, b_.dy, last - step_.pad_top, last - step_.pad_left, b_.dx, nullptr, false, batch);
   }
 
   const Binding b_;
