@@ -253,57 +253,36 @@ void gradient_tiles(const WinogradTiles& g, float* m, std::int64_t plane, float*
     for (std::int32_t lane = 0; lane < g.channels; ++lane) sum[lane] += ones[lane];
 }
 
-// U = G w G^T of one input channel and W outputs; d: floats from one tap or point to the next.
-template <int K>
-void weight_points(const float* w, std::int32_t depth, float* u) {
-  constexpr int S = kSide<K>, W = kWidth<kPanel>;
+// Weights to points, U = G w G^T, or, with Back, gradients of points to those of weights,
+// dw += G^T dU G: one input channel and W outputs at a time. Both begin with the index that lies
+// apart in G's rows: rows of the kernel, and columns of the points.
+template <int K, bool Back>
+void transform_weights(const float* from, std::int32_t depth, float* to) {
+  constexpr int F = Back ? kSide<K> : K, T = Back ? K : kSide<K>, W = kWidth<kPanel>;
   using V = typename Vector<W>::type;
   using Loose = typename Vector<W>::loose;
-  const std::int64_t step = std::int64_t{depth} * kPanel;
+  const auto g = [](int target, int source) __attribute__((always_inline)) {
+    return Back ? WeightTransform<K>::kG[source][target] : WeightTransform<K>::kG[target][source];
+  };
+  const std::int64_t step = std::int64_t{depth} * kPanel;  // from one tap or point to the next
   for (std::int64_t at = 0; at < step; at += W) {
-    V half[S][K];
-    BROOD_UNROLL for (int j = 0; j < K; ++j) {
-      V tap[K];
-      BROOD_UNROLL for (int i = 0; i < K; ++i) tap[i] =
-          *reinterpret_cast<const Loose*>(w + (i * K + j) * step + at);
-      BROOD_UNROLL for (int s = 0; s < S; ++s) {
-        V sum = WeightTransform<K>::kG[s][0] * tap[0];
-        BROOD_UNROLL for (int i = 1; i < K; ++i) sum += WeightTransform<K>::kG[s][i] * tap[i];
-        half[s][j] = sum;
+    V half[T][F];
+    BROOD_UNROLL for (int j = 0; j < F; ++j) {
+      V in[F];
+      BROOD_UNROLL for (int i = 0; i < F; ++i) in[i] =
+          *reinterpret_cast<const Loose*>(from + (Back ? j * F + i : i * F + j) * step + at);
+      BROOD_UNROLL for (int t = 0; t < T; ++t) {
+        V sum = g(t, 0) * in[0];
+        BROOD_UNROLL for (int i = 1; i < F; ++i) sum += g(t, i) * in[i];
+        half[t][j] = sum;
       }
     }
-    BROOD_UNROLL for (int s = 0; s < S; ++s) BROOD_UNROLL for (int t = 0; t < S; ++t) {
-      V sum = WeightTransform<K>::kG[t][0] * half[s][0];
-      BROOD_UNROLL for (int j = 1; j < K; ++j) sum += WeightTransform<K>::kG[t][j] * half[s][j];
-      *reinterpret_cast<Loose*>(u + (s * S + t) * step + at) = sum;
-    }
-  }
-}
-
-// dw += G^T dU G.
-template <int K>
-void weight_points_gradient(const float* du, std::int32_t depth, float* dw) {
-  constexpr int S = kSide<K>, W = kWidth<kPanel>;
-  using V = typename Vector<W>::type;
-  using Loose = typename Vector<W>::loose;
-  const std::int64_t step = std::int64_t{depth} * kPanel;
-  for (std::int64_t at = 0; at < step; at += W) {
-    V half[S][K];
-    BROOD_UNROLL for (int s = 0; s < S; ++s) {
-      V point[S];
-      BROOD_UNROLL for (int t = 0; t < S; ++t) point[t] =
-          *reinterpret_cast<const Loose*>(du + (s * S + t) * step + at);
-      BROOD_UNROLL for (int j = 0; j < K; ++j) {
-        V sum = WeightTransform<K>::kG[0][j] * point[0];
-        BROOD_UNROLL for (int t = 1; t < S; ++t) sum += WeightTransform<K>::kG[t][j] * point[t];
-        half[s][j] = sum;
-      }
-    }
-    BROOD_UNROLL for (int i = 0; i < K; ++i) BROOD_UNROLL for (int j = 0; j < K; ++j) {
-      auto* to = reinterpret_cast<Loose*>(dw + (i * K + j) * step + at);
-      V sum = *to;
-      BROOD_UNROLL for (int s = 0; s < S; ++s) sum += WeightTransform<K>::kG[s][i] * half[s][j];
-      *to = sum;
+    BROOD_UNROLL for (int t = 0; t < T; ++t) BROOD_UNROLL for (int u = 0; u < T; ++u) {
+      auto* out = reinterpret_cast<Loose*>(to + (Back ? u * T + t : t * T + u) * step + at);
+      V sum = g(u, 0) * half[t][0];
+      if constexpr (Back) sum = *out + g(u, 0) * half[t][0];
+      BROOD_UNROLL for (int j = 1; j < F; ++j) sum += g(u, j) * half[t][j];
+      *out = sum;
     }
   }
 }
@@ -397,8 +376,9 @@ void winograd_output_gradient(int kernel, const WinogradTiles& g, float* m, std:
   kernel == 3 ? gradient_tiles<3>(g, m, plane, sum) : gradient_tiles<5>(g, m, plane, sum);
 }
 void winograd_weights(int kernel, const float* w, std::int32_t depth, float* u) {
-  kernel == 3 ? weight_points<3>(w, depth, u) : weight_points<5>(w, depth, u);
+  kernel == 3 ? transform_weights<3, false>(w, depth, u) : transform_weights<5, false>(w, depth, u);
 }
 void winograd_weights_gradient(int kernel, const float* du, std::int32_t depth, float* dw) {
-  kernel == 3 ? weight_points_gradient<3>(du, depth, dw) : weight_points_gradient<5>(du, depth, dw);
+  kernel == 3 ? transform_weights<3, true>(du, depth, dw)
+              : transform_weights<5, true>(du, depth, dw);
 }
