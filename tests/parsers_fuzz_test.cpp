@@ -136,7 +136,12 @@ TEST(ParsersSurviveDamage, OfCheckpoints) {
   cnn::write_checkpoint(path, whole);
   const std::string file = content_of(path);
   fs::remove_all(folder);
+  const std::string name(5000, 'x');
+  const std::string header = "{\"" + name + "\": {}}   ";  // an error must not quote it whole
+  const auto size = static_cast<char>(header.size() & 0xFF);
+  const std::string long_name = {size, static_cast<char>(header.size() >> 8), 0, 0, 0, 0, 0, 0};
   survive(fuzz::checkpoint, {file}, 500);
+  run(fuzz::checkpoint, long_name + header);
 }
 
 TEST(ParsersSurviveDamage, OfFramesBetweenProcesses) {

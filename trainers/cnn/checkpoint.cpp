@@ -22,7 +22,10 @@ static_assert(std::endian::native == std::endian::little, "arrays are written as
 constexpr std::uint64_t kHeaderMax = std::uint64_t{1} << 26;
 
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  throw UserError(path + ": is not a checkpoint of brood: " + why);
+  // What is quoted of a damaged file may be as long as the file.
+  constexpr std::size_t kShown = 300;
+  throw UserError(path + ": is not a checkpoint of brood: " +
+                  (why.size() > kShown ? why.substr(0, kShown) + "..." : why));
 }
 
 [[noreturn]] void cannot_write(const std::string& path) {
