@@ -249,6 +249,9 @@ void Controller::lose_node(int number, const std::string& why) {
   node.gone = true;
   observer_.note(node.hello.host + " is lost: " + why);
   put(EventLogged{-1, clock_.wall_us(), "node_lost", "\"" + node.hello.host + "\""});
+  // Until its lease ends it may go on saving.
+  for (const auto& [k, live] : live_)
+    if (saves() && live.place && live.place->worker.node == number) stopped_now_.push_back(k);
   std::vector<Address> workers;
   for (const auto& [address, record] : executors_.workers())
     if (address.node == number) workers.push_back(address);

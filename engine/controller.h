@@ -209,7 +209,9 @@ class Controller {
     std::string path;
   };
   std::deque<Dropped> dropped_;
-  std::vector<TrialId> stopped_now_;    // in this session, while they trained
+  // In this session, by a verdict, with the run or with their node: they may have been saving.
+  std::vector<TrialId>
+      stopped_now_;  // in this session, while they trained, or lost with their node
   std::optional<Suggestion> upcoming_;  // proposal trials_.size(), made but not yet a trial
   bool proposing_done_ = false;
   std::int64_t counted_ = 0;  // trials towards max_trials

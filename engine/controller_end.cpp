@@ -73,6 +73,7 @@ Ending Controller::close() {
   std::sort(running.begin(), running.end());
   for (const TrialId k : running) {
     Live& live = live_.at(k);
+    if (saves()) stopped_now_.push_back(k);
     end_attempt(k, live, "interrupted", false, ending.why);
     requeue(k, live);
   }

@@ -537,6 +537,7 @@ void Controller::close_after(TrialId last, Ending ending) {
     Trial& t = trial(k);
     drop_checkpoints(k, kAllEpochs);
     if (t.state == TrialState::surplus) continue;
+    if (saves()) stopped_now_.push_back(k);
     if (live_.count(k) > 0)
       finish(k, TrialState::surplus, Cause::none,
              "trial " + std::to_string(last) + " met the target");

@@ -226,9 +226,9 @@ bool holds_nothing(const std::string& path) {
              .whole("PRAGMA user_version") == 0;
 }
 
-Connection open_for_writing(const std::string& path, bool power_safe) {
+Connection open_for_writing(const std::string& path, bool power_safe, const std::string& vfs) {
   require_ours(path, true);
-  Connection db(path, Access::create);
+  Connection db(path, Access::create, vfs);
   db.run(power_safe ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=OFF");
   db.run("PRAGMA cache_size=-65536");
   db.run("PRAGMA page_size=16384");  // of a new file

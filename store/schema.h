@@ -26,7 +26,8 @@ bool holds_nothing(const std::string& path);
 
 // Opens for writing: makes the file and its tables, or brings older tables up to date. With
 // `power_safe` a commit that returned survives a power cut; without it only the program's own end.
-sqlite::Connection open_for_writing(const std::string& path, bool power_safe);
+sqlite::Connection open_for_writing(const std::string& path, bool power_safe,
+                                    const std::string& vfs = "");
 
 // Opens for reading while another process may write. Falls back to reading the bare file where its
 // folder is read-only. Throws UserError as require_ours() does, and when it holds nothing yet.

@@ -102,7 +102,8 @@ int allow_reading(void*, int action, const char* first, const char* second, cons
 
 void Connection::Close::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
 
-Connection::Connection(const std::string& path, Access access) : path_(path) {
+Connection::Connection(const std::string& path, Access access, const std::string& vfs)
+    : path_(path) {
   int flags = SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (access == Access::create) flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   if (access == Access::write) flags |= SQLITE_OPEN_READWRITE;
@@ -110,7 +111,7 @@ Connection::Connection(const std::string& path, Access access) : path_(path) {
   std::string uri = uri_of(path);
   if (access == Access::read_immutable) uri += "?immutable=1";
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(uri.c_str(), &raw, flags, nullptr);
+  const int code = sqlite3_open_v2(uri.c_str(), &raw, flags, vfs.empty() ? nullptr : vfs.c_str());
   handle_.reset(raw);
   if (code != SQLITE_OK) fail_with(raw, code, path_, "opening");
   sqlite3_busy_timeout(raw, 5000);

@@ -46,7 +46,8 @@ enum class Access : std::uint8_t {
 // One thread at a time.
 class Connection {
  public:
-  Connection(const std::string& path, Access access);
+  // vfs: the file system of SQLite's under it, by its registered name; empty: the usual one.
+  Connection(const std::string& path, Access access, const std::string& vfs = "");
 
   void run(const std::string& sql);            // any number of statements, results ignored
   std::int64_t whole(const std::string& sql);  // first column of the first row; 0 without one

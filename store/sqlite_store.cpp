@@ -25,6 +25,7 @@ using Durability = SqliteStoreOptions::Durability;
 constexpr auto kLinger = std::chrono::milliseconds(20);
 constexpr std::size_t kChunk = 8'000;
 constexpr auto kRetry = std::chrono::seconds(1);
+constexpr int kTries = 100;                          // of a manual flush(), which waits for nobody
 constexpr auto kPatience = std::chrono::seconds(5);  // of flush(), twice, with a full disk
 
 using Item = std::variant<Change, ConfigSet, NumericClassSet>;
@@ -42,7 +43,7 @@ class Writer {
   Writer(const std::string& path, const SqliteStoreOptions& options)
       : path_(path),
         lock_((require_ours(path, true), path)),
-        db_(open_for_writing(path, options.power_safe)) {
+        db_(open_for_writing(path, options.power_safe, options.vfs)) {
     struct stat found {};
     if (stat(path.c_str(), &found) == 0) inode_ = found.st_ino;
     if (options.pages_max > 0)
@@ -122,13 +123,15 @@ class ManualStore final : public Store {
     if (queue_.size() >= options_.commit_every) try_commit();
     return last_;
   }
-  Ticket durable() override { return durable_; }
+  Ticket durable() override {
+    if (!trouble_.empty()) try_commit();
+    return durable_;
+  }
   std::string trouble() const override { return trouble_; }
   void flush() override {
-    while (!queue_.empty()) {
-      try_commit();
-      if (!trouble_.empty()) std::this_thread::sleep_for(kRetry);
-    }
+    for (int tries = 0; !queue_.empty() && tries < kTries; ++tries) try_commit();
+    if (!queue_.empty())
+      throw UserError(std::to_string(queue_.size()) + " changes could not be written: " + trouble_);
   }
 
  private:

@@ -3,6 +3,7 @@ target_link_libraries(brood_simulation PUBLIC brood_engine brood_strategies broo
 brood_test(simulation_test LIBS brood_simulation LABELS engine)
 brood_test(simulation_chaos_test LIBS brood_simulation LABELS engine)
 brood_test(simulation_limits_test LIBS brood_simulation LABELS engine)
+brood_test(failing_disk_test LIBS brood_simulation SQLite::SQLite3 SOURCES failing_disk.cpp LABELS store)
 brood_test(message_test LIBS brood_engine LABELS engine)
 brood_test(verdicts_test LIBS brood_engine LABELS engine)
 brood_test(end_to_end_test LIBS brood_engine brood_store LABELS processes)

@@ -212,10 +212,12 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   SqliteStoreOptions store_options;
   store_options.durability = SqliteStoreOptions::Durability::manual;
   store_options.commit_every = 7;  // so that a cut loses a different tail each time
-  store_options.power_safe = false;
+  store_options.power_safe = !faults.vfs.empty();
+  store_options.vfs = faults.vfs;
   const auto store = open_sqlite_store(database, store_options);
   if (faults.file_chance > 0.0) faults.files = files_of(database);
-  Cluster cluster(shape, faults, [&c] { return make_toy(c.toy); });
+  std::optional<Cluster> running(std::in_place, shape, faults, [&c] { return make_toy(c.toy); });
+  Cluster& cluster = *running;
   LastProgress observer;
   ControllerOptions options;
   options.nodes = shape.nodes;
@@ -232,11 +234,9 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   Outcome out;
   try {
     out.ending = controller.run();
-    controller.sweep_last_words();
     const TrialId last = last_of(controller.trials(), c.max_failed);
     out.table = table_of(controller.trials(), last) + reports_of(database, last) +
                 verdicts_of(database, last) + out.ending.state + ": " + out.ending.why + "\n";
-    out.strays = strays_of(database);
   } catch (const PowerCut&) {
     out.cut = true;
   }
@@ -246,6 +246,10 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   out.file_troubles = cluster.file_troubles();
   out.progress = observer.last;
   out.trials = controller.trials();
+  running.reset();  // the workers are gone
+  if (out.cut) return out;
+  controller.sweep_last_words();
+  out.strays = strays_of(database);
   return out;
 }
 

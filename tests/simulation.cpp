@@ -258,6 +258,7 @@ void Cluster::act(Item item) {
 std::optional<Envelope> Cluster::receive(Millis wait_max) {
   if (wait_max > Millis{0}) {
     if (++events_ == faults_.cut_at_event) throw PowerCut{};
+    if (faults_.power_is_off && faults_.power_is_off()) throw PowerCut{};
     CHECK(events_ < 3000000, "the simulated run does not end");
     maybe_kill();
     maybe_trouble_a_node();

@@ -38,6 +38,8 @@ struct Faults {
   // one appears.
   double file_chance = 0.0;
   std::string files;
+  std::function<bool()> power_is_off = nullptr;  // asked at every event: throws PowerCut
+  std::string vfs;  // under the database, which is then written as safely as a real one
 };
 
 struct Shape {
