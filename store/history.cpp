@@ -226,6 +226,10 @@ std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment,
                  "WHERE end IS NULL AND trial IN (SELECT id FROM trial WHERE experiment = ?1 AND "
                  "state IN ('waiting', 'running'))");
   lost.bind(1, experiment).execute();
+  std::vector<std::int64_t> all;
+  Statement ids(db, "SELECT id FROM experiment ORDER BY id");
+  while (ids.step()) all.push_back(ids.whole(0));
+  for (const std::int64_t one : all) create_views(db, load_layout(db, one));
   return number;
 }
 

@@ -17,7 +17,8 @@ std::optional<std::int64_t> find_experiment(sqlite::Connection& db, const std::s
 // Both within a transaction of the caller's.
 std::int64_t create_experiment(sqlite::Connection& db, const ExperimentSpec& spec,
                                const Session& session);
-// Returns its number; attempts that an earlier session left open are marked as lost.
+// Returns its number; attempts that an earlier session left open are marked as lost, and views that
+// another version made are made anew.
 std::int64_t begin_session(sqlite::Connection& db, std::int64_t experiment, const Session& session);
 
 // Everything but `created` and `session`.

@@ -22,8 +22,8 @@ struct SqliteStoreOptions {
   std::size_t queue_max = 100'000;   // group_commit: put() waits while so many changes are queued
   std::size_t commit_every = 1'000;  // manual
   bool power_safe = true;            // false: commits survive the program's end, not a power cut
-  std::string vfs;                   // of SQLite's, by name, for tests; empty: the usual one
   std::int64_t pages_max = 0;        // a small disk, for tests: pages of 16 KiB; 0: no limit
+  std::string vfs;  // the file system of SQLite's, by name, for tests; empty: the usual one
 };
 
 // Touches nothing before open(). The destructor of a group_commit store commits what is queued, but

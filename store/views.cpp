@@ -69,8 +69,13 @@ std::string lineage_view(const Layout& layout) {
 }
 
 void make(sqlite::Connection& db, const std::string& name, const std::string& select) {
+  const std::string sql = "CREATE VIEW " + quote_name(name) + " AS " + select;
+  // Making it anew would make every reader prepare its statements again.
+  if (db.text("SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = " +
+              sqlite::quote_text(name)) == sql)
+    return;
   db.run("DROP VIEW IF EXISTS " + quote_name(name));
-  db.run("CREATE VIEW " + quote_name(name) + " AS " + select);
+  db.run(sql);
 }
 
 // "ASC" and "DESC" of one index serve both goals; ties rank by the trial's number.

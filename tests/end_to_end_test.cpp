@@ -252,10 +252,12 @@ TEST_F(EndToEnd, CtrlCDrainsAndSaysHowToGoOn) {
 // Running trials save at the end of their epoch; the run ends as soon as they have.
 TEST_F(EndToEnd, Usr1SavesWhatRunsAndEndsResumable) {
   write("e2e.json", config("random", "", 25));
-  ASSERT_EQ(shell("$BROOD run e2e.json -q -j 3").status, 0);
+  const std::string longer = " --set trainer.epochs=40 --set budget.max_trials=4";
+  ASSERT_EQ(shell("$BROOD run e2e.json -q -j 3" + longer).status, 0);
   const std::string expected = table(path("e2e.db"));
   shell("rm -rf e2e.db*");
-  const pid_t child = start({"run", "e2e.json", "-q", "-j", "2"});
+  const pid_t child = start({"run", "e2e.json", "-q", "-j", "2", "--set", "trainer.epochs=40",
+                             "--set", "budget.max_trials=4"});
   await_reports(3);
   kill(child, SIGUSR1);
   int status = 0;
@@ -267,7 +269,7 @@ TEST_F(EndToEnd, Usr1SavesWhatRunsAndEndsResumable) {
   EXPECT_GT(db.whole("SELECT count(*) FROM checkpoint c JOIN trial t ON t.id = c.trial WHERE "
                      "t.state = 'waiting' AND c.epoch < t.last_epoch"),
             0);
-  EXPECT_EQ(shell("$BROOD resume e2e.json -q").status, 0);
+  EXPECT_EQ(shell("$BROOD resume e2e.db -q").status, 0);
   EXPECT_GT(db.whole("SELECT count(*) FROM attempt WHERE from_epoch > 1"), 0) << "nobody went on";
   EXPECT_EQ(table(path("e2e.db")), expected);
 }
@@ -288,7 +290,7 @@ TEST_F(EndToEnd, SigtermEndsResumableWhateverTheTrialsDo) {
 }
 
 TEST_F(EndToEnd, RepeatsTheEventLogOfARunWithDeadlines) {
-  std::string text = config("random", "asha", 1);
+  std::string text = config("random", "", 1);
   const std::string entry = R"("how": "nan", "epoch": 3, "trials": [4])";
   text.replace(text.find(entry), entry.size(),
                R"("how": "hang", "epoch": 3, "trials": [2, 4, 13])");
@@ -424,6 +426,36 @@ TEST_F(EndToEnd, EveryCheckpointOfTheRecordIsThereAfterAKill) {
   EXPECT_EQ(files, 1) << "keep_best is 1";
 }
 
+// What is lost with the disk of checkpoints and logs is time.
+TEST_F(EndToEnd, NeitherLogsNorCheckpointsAreNeeded) {
+  write("e2e.json", config("random", "asha"));
+  const std::string run =
+      "$BROOD run e2e.json -q -j 3 --set fault_tolerance.checkpoint_every_epochs=1";
+  ASSERT_EQ(shell(run).status, 0);
+  const std::string expected = table(path("e2e.db"));
+  // Where trials want their folders there are files.
+  shell("rm -rf e2e.db*; " + run + " --set budget.max_trials=2");
+  for (int trial = 2; trial < 30; ++trial) {
+    char name[40];
+    std::snprintf(name, sizeof name, "e2e.db.files/e2e/trial_%06d", trial);
+    write(name, "");
+  }
+  ASSERT_EQ(shell(run).status, 0) << shell("cat output.txt").output;
+  EXPECT_EQ(table(path("e2e.db")), expected);
+  // A file system of one page takes one of them, and then no more.
+  const std::string small = "mount -t tmpfs -o size=4k none e2e.db.files";
+  if (shell("rm -rf e2e.db*; mkdir e2e.db.files; export BROOD; unshare -rm sh -c '" + small + "'")
+          .status != 0) {
+    GTEST_LOG_(INFO) << "no file system of one's own may be mounted here: that part is left out";
+    return;
+  }
+  const Result full =
+      shell("export BROOD; unshare -rm sh -c '" + small + " && " + run + " && df e2e.db.files'");
+  EXPECT_EQ(full.status, 0) << full.output;
+  EXPECT_THAT(full.output, HasSubstr("100%"));
+  EXPECT_EQ(table(path("e2e.db")), expected);
+}
+
 TEST_F(EndToEnd, LoweredBudgetsEndAResumeQuietly) {
   write("e2e.json", config("genetic", ""));
   ASSERT_EQ(shell("$BROOD run e2e.json -q").status, 0);
@@ -444,6 +476,31 @@ TEST_F(EndToEnd, ARunWithoutASingleResultIsAFailure) {
   const Result result = shell("$BROOD run e2e.json --set fault_tolerance.max_retries_per_trial=0");
   EXPECT_EQ(result.status, 1) << result.output;
   EXPECT_THAT(result.output, HasSubstr("No trial has a result"));
+}
+
+// tests/golden/store/v1.sql is a dump of a run that the first version (schema 1) was interrupted
+// in.
+TEST_F(EndToEnd, AnUnfinishedDatabaseOfTheFirstVersionIsAnsweredAndGoesOn) {
+  const fs::path golden = fs::path(std::getenv("BROOD_SOURCE_DIR")) / "tests/golden/store";
+  std::stringstream sql;
+  sql << std::ifstream(golden / "v1.sql").rdbuf();
+  fs::copy_file(golden / "v1.json", path("old.json"));
+  {
+    sqlite::Connection db(path("v1.db"), sqlite::Access::create);
+    db.run("PRAGMA page_size=16384; PRAGMA application_id=" + std::to_string(0x62726f64));
+    db.run(sql.str());
+    db.run("PRAGMA user_version=1; DROP VIEW best; CREATE VIEW best AS SELECT 'old' AS trial");
+  }
+  for (const std::string question :
+       {"status", "best", "show 3", "why 2", "query \"state = 'stopped'\""}) {
+    const Result result = shell("$BROOD " + question + " --db v1.db");
+    EXPECT_EQ(result.status, 0) << question << "\n" << result.output;
+  }
+  EXPECT_EQ(shell("$BROOD resume v1.db -q").status, 0) << shell("cat output.txt").output;
+  EXPECT_EQ(shell("$BROOD run old.json -q --set output.database=new.db").status, 0);
+  EXPECT_EQ(table(path("v1.db")), table(path("new.db")));
+  sqlite::Connection db(path("v1.db"), sqlite::Access::read);
+  EXPECT_EQ(db.text("SELECT trial FROM best LIMIT 1"), "0") << "the view is still the old one";
 }
 
 TEST_F(EndToEnd, ReplayGivesTheRecordedBitsAndFindsAChangedTrainer) {

@@ -9,3 +9,13 @@ brood_test(verdicts_test LIBS brood_engine LABELS engine)
 brood_test(end_to_end_test LIBS brood_engine brood_store LABELS processes)
 add_dependencies(end_to_end_test brood)
 target_compile_definitions(end_to_end_test PRIVATE BROOD_MPI=$<BOOL:${BROOD_MPI}>)
+# For minutes by hand: tests/soak build/release/brood --seconds 600
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  if(NOT BROOD_MPI)
+    set(without_mpi --no-mpi)
+  endif()
+  add_test(NAME soak COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/soak
+    $<TARGET_FILE:brood> --seconds 10 --seed 1 ${without_mpi})
+  set_tests_properties(soak PROPERTIES LABELS processes TIMEOUT 900)
+endif()

@@ -365,7 +365,7 @@ TEST_P(StoreContract, KeepsTheTypesOfMixedValues) {
 TEST(ManualStore, LosesExactlyWhatWasNotCommitted) {
   for (int changes = 0; changes <= 10; ++changes) {
     TestFolder folder;
-    SqliteStoreOptions options{Durability::manual, {}, 100, 3, false, 0};
+    SqliteStoreOptions options{Durability::manual, {}, 100, 3, false, 0, ""};
     Ticket durable = 0;
     {
       const auto store = open_sqlite_store(folder / "x.db", options);
