@@ -37,7 +37,7 @@ NETS = {
 def block_of(net, options):
     return {"name": "cnn", "dataset": "fashion_mnist", "validation": 0, "batch_size": 64,
             "limit_train": options.train, "evaluate_test": True, "epochs": options.epochs,
-            "initialization": "pytorch", **NETS[net]}
+            "initialization": "pytorch", "schedule": {"name": "cosine"}, **NETS[net]}
 
 
 def brood_accuracy(net, seed, options):
@@ -83,11 +83,14 @@ def torch_accuracy(net, seed, options):
     # As brood has it, also where a stride makes the padding odd.
     module = Network(config["layers"], FASHION).module.to(memory_format=torch.channels_last)
     update = optimizer_of(config["optimizer"], module.parameters())
+    steps = options.epochs * math.ceil(len(kept) / config["batch_size"])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(update, steps)
     for _ in range(options.epochs):
         for batch in kept[torch.randperm(len(kept))].split(config["batch_size"]):
             update.zero_grad()
             F.cross_entropy(module(images[batch]), labels[batch]).backward()
             update.step()
+            schedule.step()
     module.eval()
     images, labels = part("t10k")
     with torch.no_grad():
@@ -107,6 +110,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--brood", default=BROOD)
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--nets", default=",".join(NETS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train", type=int, default=20000)
     parser.add_argument("--epochs", type=int, default=3)
@@ -116,7 +120,7 @@ def main():
         print(torch_accuracy(options.one[0], int(options.one[1]), options))
         return 0
     apart = 0.0
-    for net in NETS:
+    for net in options.nets.split(","):
         means = []
         for name, accuracy in (("brood", brood_accuracy), ("PyTorch", torch_in_its_python)):
             found = [accuracy(net, seed, options) for seed in range(1, options.seeds + 1)]

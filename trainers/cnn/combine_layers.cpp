@@ -50,17 +50,11 @@ class Concat final : public Layer {
   void forward(const Pass& pass) override {
     int first = 0;
     for (const View& x : b_.xs) {
-      each_pixel(
-          pass, x,
-          [&](const float* from, float* to) { std::copy_n(from, x.shape.channels, to + first); },
-          b_.y);
+      copy(pass, x, 0, b_.y, first, x.shape.channels);
       first += x.shape.channels;
     }
     // Something else may have lain here: the padded channels must be zero.
-    if (first == b_.y.pixel) return;
-    each_pixel(
-        pass, b_.y, [&](const float*, float* to) { std::fill(to + first, to + b_.y.pixel, 0.0F); },
-        b_.y);
+    if (first < b_.y.pixel) clear(pass, b_.y, first);
   }
 
   void backward(const Pass& pass) override {
@@ -68,25 +62,30 @@ class Concat final : public Layer {
     for (std::size_t i = 0; i < b_.xs.size(); ++i) {
       const View& dx = b_.dxs[i];
       const int channels = b_.xs[i].shape.channels;
-      if (dx.data)
-        each_pixel(
-            pass, b_.dy,
-            [&](const float* from, float* to) {
-              std::copy_n(from + first, channels, to);
-              std::fill(to + channels, to + dx.pixel, 0.0F);
-            },
-            dx);
+      if (dx.data) {
+        copy(pass, b_.dy, first, dx, 0, channels);
+        if (channels < dx.pixel) clear(pass, dx, channels);
+      }
       first += channels;
     }
   }
 
  private:
-  template <class Visit>
-  static void each_pixel(const Pass& pass, const View& from, Visit visit, const View& to) {
+  void copy(const Pass& pass, const View& from, int from_first, const View& to, int to_first,
+            int channels) const {
     for (int n = 0; n < pass.batch; ++n)
       for (int y = 0; y < to.shape.height; ++y)
-        for (int x = 0; x < to.shape.width; ++x)
-          visit(from.at(n, y) + x * from.pixel, to.at(n, y) + x * to.pixel);
+        b_.light->copy_channels(from.at(n, y) + from_first, from.pixel, to.shape.width, channels,
+                                to.at(n, y) + to_first, to.pixel);
+  }
+
+  // The channels from `first` on.
+  static void clear(const Pass& pass, const View& view, int first) {
+    for (int n = 0; n < pass.batch; ++n)
+      for (int y = 0; y < view.shape.height; ++y)
+        for (int x = 0; x < view.shape.width; ++x)
+          std::fill(view.at(n, y) + x * view.pixel + first, view.at(n, y) + (x + 1) * view.pixel,
+                    0.0F);
   }
 
   const Binding b_;

@@ -15,6 +15,14 @@ struct RmsProp {
   float decay;  // added to the gradient: weight_decay * w
 };
 
+// Output pixels side by side, whose windows begin `step` floats apart in x.
+struct DepthwiseRun {
+  const float* x;  // where the first window begins, which may be outside the image
+  PoolWindow window;
+  std::int64_t step;
+  std::int32_t pixels;
+};
+
 struct LightKernels {
   // slope: of leaky_relu. The gradient needs x for gelu and silu, y for the rest.
   void (*activate)(Activation kind, float slope, const float* x, std::int64_t count, float* y);
@@ -35,11 +43,15 @@ struct LightKernels {
   void (*gate_sums)(const float* x, const float* dy, std::int32_t pixels, std::int32_t channels,
                     float* sum);  // sum += x * dy
 
-  // One output pixel; weights are [place of the window][channels].
-  void (*depthwise)(const float* x, const PoolWindow&, const float* w, const float* bias, bool relu,
-                    float* y);
-  void (*depthwise_weights)(const float* x, const PoolWindow&, const float* dy, float* dw);
+  // Weights are [place of the window][channels]; y and dy pixels lie side by side.
+  void (*depthwise)(const DepthwiseRun&, const float* w, const float* bias, bool relu, float* y);
+  void (*depthwise_weights)(const DepthwiseRun&, const float* dy, float* dw);  // dw += x * dy
+  // One pixel: dx += dy * w.
   void (*depthwise_input)(const float* dy, const PoolWindow&, const float* w, float* dx);
+
+  // So many channels of a run of pixels.
+  void (*copy_channels)(const float* x, std::int64_t x_pixel, std::int32_t pixels,
+                        std::int32_t channels, float* y, std::int64_t y_pixel);
 
   // velocity: nullptr without momentum.
   void (*rmsprop)(float* w, const float* gradient, float* square, float* velocity,

@@ -1,7 +1,8 @@
 // The source of the light kernels of every set. Included once by each light_kernels_<set>.cpp,
 // which defines BROOD_SET. As in kernels_body.h, nothing is shared with the rest of the program.
-// Loops are plain; the compiler makes vectors of them.
+// Loops are plain; the compiler makes vectors of them. Depthwise convolution has a file of its own.
 #include "trainers/cnn/light_kernels.h"
+#include "trainers/cnn/light_kernels_depthwise.h"
 
 namespace brood::cnn::BROOD_SET {
 namespace {
@@ -156,45 +157,6 @@ void gate_sums(const float* __restrict x, const float* __restrict dy, std::int32
     for (std::int32_t c = 0; c < channels; ++c) sum[c] += x[c] * dy[c];
 }
 
-void depthwise(const float* x, const PoolWindow& g, const float* w, const float* bias, bool relu,
-               float* __restrict y) {
-  for (std::int32_t c = 0; c < g.channels; c += kLanes) {
-    float sum[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) sum[lane] = bias ? bias[c + lane] : 0.0F;
-    for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-      for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-        const float* from = x + i * g.x_row + j * g.x_step + c;
-        const float* factor = w + (i * g.size + j) * g.channels + c;
-        for (int lane = 0; lane < kLanes; ++lane) sum[lane] += from[lane] * factor[lane];
-      }
-    }
-    for (int lane = 0; lane < kLanes; ++lane)
-      y[c + lane] = relu && sum[lane] <= 0.0F ? 0.0F : sum[lane];
-  }
-}
-
-void depthwise_weights(const float* x, const PoolWindow& g, const float* __restrict dy,
-                       float* __restrict dw) {
-  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-      const float* from = x + i * g.x_row + j * g.x_step;
-      float* to = dw + (i * g.size + j) * g.channels;
-      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += from[c] * dy[c];
-    }
-  }
-}
-
-void depthwise_input(const float* __restrict dy, const PoolWindow& g, const float* w,
-                     float* __restrict dx) {
-  for (std::int32_t i = g.first_row; i < g.last_row; ++i) {
-    for (std::int32_t j = g.first_column; j < g.last_column; ++j) {
-      const float* factor = w + (i * g.size + j) * g.channels;
-      float* to = dx + i * g.x_row + j * g.x_step;
-      for (std::int32_t c = 0; c < g.channels; ++c) to[c] += dy[c] * factor[c];
-    }
-  }
-}
-
 // Tieleman, Hinton, "Lecture 6.5: RMSProp", 2012; momentum and epsilon as in PyTorch.
 void rmsprop(float* __restrict w, const float* __restrict gradient, float* __restrict square,
              float* __restrict velocity, std::int64_t count, const RmsProp& g) {
@@ -226,6 +188,7 @@ const LightKernels kLightKernels = {activate,
                                     depthwise,
                                     depthwise_weights,
                                     depthwise_input,
+                                    copy_channels,
                                     rmsprop};
 
 }  // namespace brood::cnn::BROOD_SET
