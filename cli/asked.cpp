@@ -97,6 +97,10 @@ bool alive(Reader& reader, const ExperimentRecord& experiment) {
   return writer->starts_with("process " + std::to_string(sessions.back().session.pid) + " ");
 }
 
+bool is_open(const ExperimentRecord& experiment) {
+  return experiment.state == "running" || experiment.state == "paused";
+}
+
 std::string shell_word(const std::string& text) {
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 ||
@@ -142,6 +146,15 @@ std::string event_text(const EventRecord& event) {
     return printable("its training was ended after epoch " +
                      std::to_string(body.value("after_epoch", std::int64_t{0})) + " (" +
                      in_words(body.value("cause", "")) + ")");
+  if (event.kind == "cancel" && body.is_object())
+    return printable("cancelled after epoch " +
+                     std::to_string(body.value("epoch", std::int64_t{0})) + ": " +
+                     body.value("why", ""));
+  if (event.kind == "add" && body.contains("params"))
+    return printable("added by the user: " + body["params"].dump());
+  if (event.kind == "set" && body.is_object() && body.contains("after"))
+    return printable(body.value("key", "") + " set from " + body["before"].dump() + " to " +
+                     body["after"].dump());
   const std::string text = body.is_string() ? body.get<std::string>() : event.body;
   if (event.kind == "nondeterministic_trainer" && body.is_string()) return printable(text);
   return printable(in_words(event.kind) + ": " + text);

@@ -31,6 +31,9 @@ TrainerSetup recorded_setup(Asked& asked);
 // Is a process running this experiment now? Told by the lock, so also after a kill -9.
 bool alive(Reader& reader, const ExperimentRecord& experiment);
 
+// Has a run begun that has not said that it ended? A paused one too.
+bool is_open(const ExperimentRecord& experiment);
+
 // As typed into a shell: quoted where it needs to be.
 std::string shell_word(const std::string& text);
 

@@ -27,7 +27,7 @@ std::string config_of(const std::string& experiment_config, const Layout& layout
   trainer = parse_json(Template(trainer.dump()).resolve(trial.params).json);
   config["search_space"] = std::move(space);
   config["search"] = {{"algorithm", "grid"}};
-  for (const char* key : {"early_stopping", "budget", "initial_points", "repeats"})
+  for (const char* key : {"early_stopping", "budget", "initial_points", "warm_start", "repeats"})
     config.erase(key);
   if (config.contains("objective")) config["objective"].erase("target");
   // A run puts its machine's share of the memory into the stored config.

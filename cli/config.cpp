@@ -43,6 +43,7 @@ class Reader {
       spec_.data_dir = absolute("data_dir", *folder);
     if (const std::optional<std::string> folder = top_.text("cache_dir"))
       spec_.cache_dir = absolute("cache_dir", *folder);
+    if (const auto block = section("warm_start")) warm_start(*block);
     const TrainerReading trainer = space_and_trainer();
     if (!trainer.metrics.empty()) metrics(trainer.metrics);
     algorithms(trainer);
@@ -138,6 +139,7 @@ class Reader {
   void fault_tolerance(const Block& block) {
     FaultTolerance& out = spec_.fault_tolerance;
     out.max_retries_per_trial = static_cast<int>(block.whole("max_retries_per_trial").value_or(2));
+    out.max_initial_failures = static_cast<int>(block.whole("max_initial_failures").value_or(5));
     out.checkpoint_every_epochs =
         static_cast<int>(block.whole("checkpoint_every_epochs").value_or(0));
     out.report_timeout = block.duration("report_timeout");
@@ -155,6 +157,18 @@ class Reader {
       if (database.empty()) block->problem("database", "should be the path of a file (is empty)");
     }
     spec_.output.database = absolute("output", database.empty() ? "experiments.db" : database);
+  }
+
+  void warm_start(const Block& block) {
+    WarmStart out;
+    const std::string database = block.text("database").value_or("");
+    if (block.find("database") && database.empty())
+      block.problem("database", "should be the path of a file (is empty)");
+    if (!database.empty()) out.database = absolute("warm_start", database);
+    out.experiment = block.text("experiment").value_or("");
+    out.best = block.whole("best");
+    out.skip_outside = block.text("outside") == "skip";
+    spec_.warm_start = std::move(out);
   }
 
   TrainerReading space_and_trainer() {
@@ -235,36 +249,8 @@ class Reader {
 
   void initial_point(const JsonPlace& place) {
     if (!space_good_) return;
-    if (place.kind() != JsonPlace::Kind::object)
-      return problems_.push_back(
-          {place.pointer(), "should be an object of parameters (is " + place.shown() + ")"});
-    const std::size_t before = problems_.size();
-    std::vector<std::string> names;
-    for (const Field& field : spec_.space.fields()) names.push_back(field.name);
-    std::vector<std::optional<Value>> values(names.size());
-    for (const auto& [name, element] : place.members()) {
-      const std::optional<std::size_t> at = spec_.space.index_of(name);
-      const std::optional<Value> value = element.scalar();
-      if (!at)
-        problems_.push_back({element.pointer(), "\"" + name + "\" is not declared in search_space" +
-                                                    did_you_mean(name, names)});
-      else if (!value ||
-               !spec_.space.fields()[*at].contains(fitted(spec_.space.fields()[*at], *value)))
-        problems_.push_back({element.pointer(), "should be " + spec_.space.fields()[*at].allowed() +
-                                                    " (is " + element.shown() + ")"});
-      else
-        values[*at] = fitted(spec_.space.fields()[*at], *value);
-    }
-    if (problems_.size() != before) return;
-    ParamSet params;
-    for (std::size_t i = 0; i < names.size(); ++i)
-      if (values[i]) params.set(names[i], *values[i]);
-    try {
-      spec_.space.require_member(params);
-      spec_.initial_points.push_back(std::move(params));
-    } catch (const UserError& error) {
-      problems_.push_back({place.pointer(), error.what()});
-    }
+    if (auto params = read_point(place, spec_.space, problems_))
+      spec_.initial_points.push_back(std::move(*params));
   }
 
   Block top_;

@@ -16,6 +16,7 @@ using Kind = JsonPlace::Kind;
 // Everything under these may change: it says where, how long and on what, never what.
 const std::vector<std::string> kAllowed = {"/experiment/description",
                                            "/budget",
+                                           "/objective/target",
                                            "/resources/executors",
                                            "/fault_tolerance",
                                            "/output",

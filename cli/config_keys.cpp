@@ -55,6 +55,8 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     key("", "output", Form::object, "{}", R"({"database": "experiments.db"})", "Where results go."),
     key("", "initial_points", Form::list, "[]", R"([{"dropout": 0.3}])",
         "Points to try first, each with all the parameters that are active in it."),
+    key("", "warm_start", Form::object, "", R"({"database": "old.db"})",
+        "Results of another experiment, told to the search before it begins."),
     key("", "data_dir", Form::text, "", R"("data")",
         "Folder of the data sets; left out, the usual places of the system are searched."),
     key("", "cache_dir", Form::text, "", R"("cache")",
@@ -150,6 +152,9 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
         "Further attempts at a trial that crashed by its own doing; a lost machine is never "
         "counted.")
         .between(0, 1000),
+    key("fault_tolerance", "max_initial_failures", Form::whole, "5", "5",
+        "The run ends when its first trials, this many, all failed for one reason; 0: never.")
+        .between(0, 1000000),
     key("fault_tolerance", "checkpoint_every_epochs", Form::whole, "0", "1",
         "How often a trial is saved, so that a crash costs little; 0: never.")
         .between(0, 1000000),
@@ -169,6 +174,17 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
         .between(0, 1000000),
     key("output.checkpoints", "max_bytes", Form::size, "", R"("2GiB")",
         "Room for all checkpoints together; older ones of worse trials go first."),
+
+    key("warm_start", "database", Form::text, "", R"("old.db")",
+        "Where it is; read once, when this experiment is made.")
+        .required(),
+    key("warm_start", "experiment", Form::text, "", R"("first-sweep")",
+        "Which one; left out, the newest there."),
+    key("warm_start", "best", Form::whole, "", "16", "Only so many, the best; left out, all.")
+        .between(1, kMost),
+    key("warm_start", "outside", Form::choice, R"("refuse")", R"("skip")",
+        "What happens to a trial whose parameters are not in this space.")
+        .one_of("refuse|skip"),
 
     key("trainer", "name", Form::text, "", R"("cnn")",
         "The trainer; all other keys of the block are its own.")

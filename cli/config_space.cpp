@@ -292,4 +292,40 @@ DeclaredSpace read_space(const JsonPlace& place, std::vector<Problem>& problems)
   return space;
 }
 
+std::optional<ParamSet> read_point(const JsonPlace& place, const SearchSpace& space,
+                                   std::vector<Problem>& problems) {
+  if (place.kind() != JsonPlace::Kind::object) {
+    problems.push_back(
+        {place.pointer(), "should be an object of parameters (is " + place.shown() + ")"});
+    return std::nullopt;
+  }
+  const std::size_t before = problems.size();
+  std::vector<std::string> names;
+  for (const Field& field : space.fields()) names.push_back(field.name);
+  std::vector<std::optional<Value>> values(names.size());
+  for (const auto& [name, element] : place.members()) {
+    const std::optional<std::size_t> at = space.index_of(name);
+    const std::optional<Value> value = element.scalar();
+    if (!at)
+      problems.push_back({element.pointer(), "\"" + name + "\" is not declared in search_space" +
+                                                 did_you_mean(name, names)});
+    else if (!value || !space.fields()[*at].contains(fitted(space.fields()[*at], *value)))
+      problems.push_back({element.pointer(), "should be " + space.fields()[*at].allowed() +
+                                                 " (is " + element.shown() + ")"});
+    else
+      values[*at] = fitted(space.fields()[*at], *value);
+  }
+  if (problems.size() != before) return std::nullopt;
+  ParamSet params;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (values[i]) params.set(names[i], *values[i]);
+  try {
+    space.require_member(params);
+  } catch (const UserError& error) {
+    problems.push_back({place.pointer(), error.what()});
+    return std::nullopt;
+  }
+  return params;
+}
+
 }  // namespace brood

@@ -1,6 +1,7 @@
 // The search_space block of a config as the fields of a space.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,11 @@ void read_conditions(const JsonPlace& when, int member, const std::vector<Declar
 
 // "optimizer is sgd", "stages >= 2".
 std::string to_text(const Condition& condition);
+
+// A point of the space as a config writes it, {"dropout": 0.3}: all parameters that are active in
+// it and no other. nullopt: problems say why not.
+std::optional<ParamSet> read_point(const JsonPlace& place, const SearchSpace& space,
+                                   std::vector<Problem>& problems);
 
 // The value as the field would hold it: 1 becomes 1.0 in a real field. Unchanged when it does not
 // fit.

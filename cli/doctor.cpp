@@ -175,8 +175,7 @@ void verify_proposals(Asked& asked, Findings& findings) {
   for (TrialId k = 0; k < count; ++k) {
     trials.push_back(with_result(asked.reader, asked.experiment, k));
     const Trial& trial = trials.back();
-    const bool asked_for =
-        k >= static_cast<TrialId>(spec.initial_points.size()) && trial.origin == Origin::strategy;
+    const bool asked_for = trial.origin == Origin::strategy;
     const TrialId horizon = asked_for ? strategy->horizon(k) : told;
     // Proposed ahead of a result that has not come: the record cannot be told that far.
     if (asked_for && horizon <= k &&

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/control.h"
 #include "cli/data.h"
 #include "cli/doctor.h"
 #include "cli/export.h"
@@ -309,12 +310,86 @@ std::vector<Command> model_commands() {
        predict}};
 }
 
+int control(const Arguments& a, ControlOptions options) {
+  options.where = where(a);
+  return control_command(options, std::cout);
+}
+
+// `brood set max_trials 40`, or max_trials=40: a value that starts with a dash is no option then.
+int set_limit(const Arguments& a) {
+  ControlOptions options;
+  options.command = "set";
+  options.key = a.text("limit");
+  options.value = a.text("value");
+  const std::size_t equals = options.key.find('=');
+  Where place = {a.text("db"), a.text("experiment")};
+  if (equals != std::string::npos) {
+    // Then the second word is the database.
+    if (!options.value.empty()) place.database = options.value;
+    options.value = options.key.substr(equals + 1);
+    options.key.resize(equals);
+  } else if (!a.text("where").empty()) {
+    place.database = a.text("where");
+  }
+  if (options.value.empty()) throw UserError("brood set: VALUE is missing; see `brood set --help`");
+  options.where = place;
+  return control_command(options, std::cout);
+}
+
+std::vector<Command> control_commands() {
+  const auto plain = [](std::string name) {
+    return [name](const Arguments& a) {
+      ControlOptions options;
+      options.command = name;
+      options.now = name == "pause" && a.has("now");
+      return control(a, options);
+    };
+  };
+  return {{"pause",
+           "Starts no more trials in a running experiment; those that run go on.",
+           {kWhere, kDatabase, kExperiment, flag("now", "they stop too, at their next checkpoint")},
+           plain("pause")},
+          {"continue", "Ends a pause.", {kWhere, kDatabase, kExperiment}, plain("continue")},
+          {"stop",
+           "Ends a run as Ctrl-C does; `brood resume` goes on.",
+           {kWhere, kDatabase, kExperiment},
+           plain("stop")},
+          {"cancel",
+           "Ends one trial of a running experiment.",
+           {positional("trial", "its number", true), kWhere, kDatabase, kExperiment,
+            option("why", "the reason, for the record")},
+           [](const Arguments& a) {
+             ControlOptions options;
+             options.command = "cancel";
+             options.trial = *a.whole("trial", 0);
+             options.why = a.text("why");
+             return control(a, options);
+           }},
+          {"add",
+           "Adds a trial of your own to a running experiment: '{\"dropout\": 0.3}'.",
+           {positional("params", "all parameters that are active in it, as JSON", true), kWhere,
+            kDatabase, kExperiment},
+           [](const Arguments& a) {
+             ControlOptions options;
+             options.command = "add";
+             options.params = a.text("params");
+             return control(a, options);
+           }},
+          {"set",
+           "Sets a limit of a running experiment: max_trials 40.",
+           {positional("limit", "max_trials, max_failed_trials, max_wall_time or target", true),
+            positional("value", "its value, as in the config, or none", false), kWhere, kDatabase,
+            kExperiment},
+           set_limit}};
+}
+
 std::vector<Command> commands() {
   std::vector<Command> out = run_commands();
   out.push_back(data_commands());
   for (auto& command : model_commands()) out.push_back(std::move(command));
   for (auto& command : table_commands()) out.push_back(std::move(command));
   for (auto& command : trial_commands()) out.push_back(std::move(command));
+  for (auto& command : control_commands()) out.push_back(std::move(command));
   return out;
 }
 

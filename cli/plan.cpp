@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cli/config.h"
+#include "cli/warm_start.h"
 #include "engine/units.h"
 #include "strategies/strategies.h"
 #include "trainers/trainers.h"
@@ -149,6 +150,12 @@ RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors) {
 int plan_command(const PlanOptions& options, std::ostream& out) {
   const ExperimentSpec spec = read_config(options.config, options.overrides);
   const RunPlan plan = make_plan(spec, options.executors);
+  if (spec.warm_start) {
+    const std::size_t known = known_trials(spec).size();
+    if (!options.json)
+      out << "Known before: " << known << (known == 1 ? " trial" : " trials") << " of "
+          << spec.warm_start->database << "\n";
+  }
   if (options.json)
     out << plan_json(spec, plan) << '\n';
   else

@@ -38,7 +38,7 @@ std::string trial_line(const ExperimentSpec& spec, const Trial& trial) {
 }
 
 std::int64_t settled(const Progress& p) {
-  return p.completed + p.stopped + p.failed + p.infeasible + p.duplicates;
+  return p.completed + p.stopped + p.failed + p.infeasible + p.duplicates + p.cancelled + p.known;
 }
 
 // "3 of 6 trials, 2 running, ..." without the bar and the best.
@@ -53,6 +53,8 @@ std::string counts(const Progress& p) {
   part(p.stopped, "stopped early");
   part(p.failed, "failed");
   part(p.infeasible, "infeasible");
+  part(p.cancelled, "cancelled");
+  part(p.known, "known before");
   part(p.duplicates, "served from the record");
   part(p.retried, "attempts repeated");
   return text;

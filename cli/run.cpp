@@ -14,8 +14,10 @@
 
 #include "cli/asked.h"
 #include "cli/config.h"
+#include "cli/control_desk.h"
 #include "cli/questions.h"
 #include "cli/run_log.h"
+#include "cli/warm_start.h"
 #include "engine/controller.h"
 #include "engine/error.h"
 #include "engine/json.h"
@@ -161,6 +163,50 @@ std::vector<EventLogged> events_of(const std::string& database, ExperimentSpec& 
   return Reader(database).facts(*record);
 }
 
+// Each generation of a genetic search is a block of trials, known ones included.
+void require_room(const ExperimentSpec& spec, const Strategy& strategy, std::int64_t known) {
+  const auto total = strategy.total();
+  if (spec.search.name != "genetic" || !total || known < *total) return;
+  throw UserError(spec.file + ": /warm_start: gives " + std::to_string(known) +
+                  " trials, and all generations of the search together have " +
+                  std::to_string(*total) + ": take fewer, with \"best\", or raise \"generations\"");
+}
+
+// What a warm start takes over. For a new experiment it is read here, before anything is written;
+// else only when the record lacks it.
+std::function<std::vector<Trial>()> known_before(const ExperimentSpec& spec,
+                                                 const Strategy& strategy,
+                                                 const std::string& events, bool recorded) {
+  if (!spec.warm_start) return nullptr;
+  const auto take_over = [&spec, &strategy, events] {
+    auto known = events.empty() ? known_trials(spec) : known_trials_of(events, spec.name);
+    require_room(spec, strategy, static_cast<std::int64_t>(known.size()));
+    return known;
+  };
+  if (recorded) return take_over;
+  return [known = take_over()] { return known; };
+}
+
+// A run that nobody can speak to is a run all the same.
+std::unique_ptr<CommandDesk> open_desk(const ExperimentSpec& spec, Observer& observer) {
+  try {
+    return make_control_desk(spec.output.database + ".files", spec);
+  } catch (const UserError& error) {
+    observer.note(std::string("no commands can reach this run: ") + error.what());
+    return nullptr;
+  }
+}
+
+// What commands need while the controller does not have it yet.
+class LateDesk final : public CommandDesk {
+ public:
+  std::optional<Command> next() override { return desk ? desk->next() : std::nullopt; }
+  void answer(std::uint64_t id, const CommandAnswer& answer) override {
+    if (desk) desk->answer(id, answer);
+  }
+  std::unique_ptr<CommandDesk> desk;  // once the database is ours
+};
+
 Session session_of(const ExperimentSpec& spec, int executors, const char* launcher) {
   Session session;
   utsname machine{};
@@ -291,8 +337,13 @@ int run_command(const RunOptions& options) {
   const bool lines = cluster && options.display == Display::automatic;
   const auto display = make_display(spec, lines ? Display::lines : options.display, stdout);
   RunLog observer(*display);
+  controls.known_trials = known_before(spec, *strategy, options.events, record.has_value());
+  LateDesk desk;
+  controls.desk = &desk;
+  controls.stop_time = kDrainTime;
   controls.on_open = [&](bool created) {
     make_files_dir(controls.files_dir, created);
+    desk.desk = open_desk(spec, observer);
     observer.open(controls.files_dir + "/run.log");
     if (options.display != Display::quiet) say_what_comes(spec, executors, record.has_value());
   };

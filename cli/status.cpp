@@ -53,9 +53,10 @@ Snapshot look(const Where& asked_where) {
 std::string state_text(const Snapshot& now) {
   const ExperimentRecord& experiment = now.experiment;
   std::string out = experiment.state;
-  if (experiment.state == "running" && !now.alive)
+  if (is_open(experiment) && !now.alive)
     out = "interrupted (no process runs it; continue with " + now.resume + ")";
   if (!experiment.why.empty()) out += ": " + short_reason(experiment.why);
+  if (experiment.state == "paused" && now.alive) out += " (`brood continue` lets it go on)";
   if (experiment.state == "interrupted") out += " (continue with " + now.resume + ")";
   return out;
 }
@@ -72,7 +73,7 @@ std::int64_t ended_of_expected(const Snapshot& now) {
     limit = &config["budget"]["max_trials"];
   const bool limited = limit != nullptr && limit->is_number_integer() && now.session &&
                        now.session->session.expected == limit->get<std::int64_t>();
-  return limited ? ended - counts.duplicate : ended;
+  return limited ? ended - counts.duplicate - counts.known : ended;
 }
 
 std::string trials_text(const Snapshot& now) {
@@ -84,7 +85,7 @@ std::string trials_text(const Snapshot& now) {
     out = count_text(counts.all(), "trial");
   else if (ended <= expected)
     out = std::to_string(ended) + " of about " + count_text(expected, "trial") + " ended";
-  const bool gone = now.experiment.state == "running" && !now.alive;
+  const bool gone = is_open(now.experiment) && !now.alive;
   const std::pair<std::int64_t, std::string> parts[] = {
       {counts.completed, "completed"},
       {counts.stopped, "stopped"},
@@ -92,6 +93,8 @@ std::string trials_text(const Snapshot& now) {
       {counts.infeasible, "infeasible"},
       {counts.duplicate, counts.duplicate == 1 ? "duplicate" : "duplicates"},
       {counts.surplus, "surplus"},
+      {counts.cancelled, "cancelled"},
+      {counts.known, "known before"},
       {counts.running, !gone                 ? "running"
                        : counts.running == 1 ? "was running"
                                              : "were running"},
@@ -119,6 +122,14 @@ std::optional<double> busy_share(const Snapshot& now) {
   if (!now.alive && !now.session->ended_us) return std::nullopt;
   const double offered = session_seconds(now) * now.session->session.executors;
   return std::min(1.0, now.usage.busy_seconds / offered);
+}
+
+// Share of the executors' time that the search's own order cost: its next proposals have to see
+// trials that were still running.
+std::optional<double> horizon_share(const Snapshot& now) {
+  if (!busy_share(now) || !now.session->horizon_seconds) return std::nullopt;
+  const double offered = session_seconds(now) * now.session->session.executors;
+  return std::min(1.0, *now.session->horizon_seconds / offered);
 }
 
 std::optional<double> trials_a_minute(const Snapshot& now) {
@@ -195,8 +206,12 @@ void show_people(const Snapshot& now, std::ostream& out) {
       out << " (" << span_text(session.started_us, now.until_us) << ")";
     out << "\n";
   }
-  if (const auto share = busy_share(now))
-    out << "executors   busy " << percent(*share) << " of the time\n";
+  if (const auto share = busy_share(now)) {
+    out << "executors   busy " << percent(*share) << " of the time";
+    if (const auto idle = horizon_share(now); idle && *idle >= 0.005)
+      out << "; " << percent(*idle) << " idle while the next proposals waited for results";
+    out << "\n";
+  }
   if (const auto rate = trials_a_minute(now); rate && session_seconds(now) >= kRateAfterSeconds) {
     out << "rate        " << rate_text(*rate);
     if (const auto left = remaining(now)) out << "; about " << duration_text(*left) << " left";
@@ -233,6 +248,8 @@ void show_json(const Snapshot& now, std::ostream& out) {
                  {"infeasible", counts.infeasible},
                  {"duplicate", counts.duplicate},
                  {"surplus", counts.surplus},
+                 {"cancelled", counts.cancelled},
+                 {"known", counts.known},
                  {"running", counts.running},
                  {"waiting", counts.waiting}}}};
   if (now.session && now.session->session.expected)
@@ -249,6 +266,7 @@ void show_json(const Snapshot& now, std::ostream& out) {
                        {"started_us", now.session->session.started_us},
                        {"executors", now.session->session.executors}};
   json["busy_share"] = or_null(busy_share(now));
+  json["horizon_share"] = or_null(horizon_share(now));
   json["trials_per_minute"] = or_null(trials_a_minute(now));
   const auto left = remaining(now);
   json["remaining_seconds"] = left ? Json(left->count() / 1000) : Json();

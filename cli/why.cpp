@@ -60,6 +60,10 @@ void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
   if (!alive(asked.reader, asked.experiment)) {
     out.push_back(name + " waits because no process runs the experiment: continue it with " +
                   resume_command(asked.reader, asked.experiment) + ".");
+  } else if (asked.experiment.state == "paused") {
+    out.push_back(name + " waits because the run is paused: `brood continue` lets it go on.");
+  } else if (!trial.why.empty()) {
+    out.push_back(name + " waits: " + short_reason(trial.why) + ".");
   } else if (trained) {
     out.push_back(name + " is trained; it waits for trials before it to reach the same epoch, " +
                   "because a verdict on it has to see them.");
@@ -188,6 +192,14 @@ std::vector<std::string> why_trial(Asked& asked, const Trial& trial) {
                     std::to_string(trial.same_as.value_or(-1)) +
                     " and shares its result; nothing was trained for it.");
       break;
+    case TrialState::known:
+      out.push_back(name + " was not trained here: it is " + short_reason(trial.why) +
+                    ", told to the search before it began (warm_start).");
+      break;
+    case TrialState::cancelled:
+      out.push_back(name + " was cancelled: " + short_reason(trial.why) + ".");
+      add_attempts(asked, trial.id, out);
+      break;
     case TrialState::surplus:
       out.push_back(name + " does not count: " + short_reason(trial.why) + ".");
       break;
@@ -201,13 +213,17 @@ std::vector<std::string> why_experiment(Asked& asked) {
   const std::string name = "Experiment \"" + printable(experiment.name) + "\"";
   const bool lives = alive(asked.reader, experiment);
   Sentences out;
-  if (experiment.state == "running" && !lives) {
+  if (is_open(experiment) && !lives) {
     out.push_back(name + " stands still: its last process ended without saying so (killed, or a " +
                   "power cut). Continue it with " + resume_command(asked.reader, experiment) + ".");
-  } else if (experiment.state == "running") {
+  } else if (is_open(experiment)) {
     const auto running = asked.reader.running(experiment);
-    out.push_back(name + " is running, with " +
-                  count_text(static_cast<std::int64_t>(running.size()), "trial") + " in training.");
+    if (experiment.state == "paused")
+      out.push_back(name + " is paused: no trial starts until `brood continue`.");
+    else
+      out.push_back(name + " is running, with " +
+                    count_text(static_cast<std::int64_t>(running.size()), "trial") +
+                    " in training.");
     std::int64_t latest = 0;
     for (const RunningRecord& one : running)
       latest = std::max({latest, one.started_us, one.reported_us.value_or(0)});

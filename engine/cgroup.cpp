@@ -29,6 +29,20 @@ std::optional<std::uint64_t> bytes_in(const fs::path& path) {
   return bytes;
 }
 
+// What the limit leaves beside what the group uses. Pages of files that nobody has mapped go when
+// they are in the way.
+std::optional<std::uint64_t> rest_of(const fs::path& limit, const fs::path& usage,
+                                     const fs::path& statistics) {
+  const auto most = bytes_in(limit);
+  std::uint64_t used = bytes_in(usage).value_or(0);
+  if (!most) return std::nullopt;
+  std::ifstream file(statistics);
+  std::string name;
+  for (std::uint64_t bytes = 0; file >> name >> bytes;)
+    if (name == "inactive_file") used -= std::min(used, bytes);
+  return *most - std::min(*most, used);
+}
+
 // quota / period, both in microseconds; a quota that is no positive number means none.
 std::optional<double> quota(const std::string& text) {
   std::istringstream words(text);
@@ -71,11 +85,15 @@ CgroupLimits cgroup_limits(const std::string& membership, const std::string& mou
     if (controllers == ",,")
       climb(mount, path, [&](const fs::path& group) {
         lower(limits.bytes, bytes_in(group / "memory.max"));
+        lower(limits.free,
+              rest_of(group / "memory.max", group / "memory.current", group / "memory.stat"));
         lower(limits.cores, quota(first_line(group / "cpu.max")));
       });
     if (controllers.find(",memory,") != std::string::npos)
       climb(fs::path(mount) / "memory", path, [&](const fs::path& group) {
         lower(limits.bytes, bytes_in(group / "memory.limit_in_bytes"));
+        lower(limits.free, rest_of(group / "memory.limit_in_bytes", group / "memory.usage_in_bytes",
+                                   group / "memory.stat"));
       });
     if (controllers.find(",cpu,") != std::string::npos)
       climb(fs::path(mount) / "cpu", path, [&](const fs::path& group) {

@@ -9,6 +9,7 @@ namespace brood {
 
 struct CgroupLimits {
   std::optional<std::uint64_t> bytes;  // the smallest memory limit on the way to the root
+  std::optional<std::uint64_t> free;   // the smallest rest of such a limit; caches count as free
   std::optional<double> cores;         // the smallest CPU quota, in cores
 };
 

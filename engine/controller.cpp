@@ -11,6 +11,7 @@ namespace {
 
 constexpr Millis kShow{200};
 constexpr Millis kLeaseEvery{1000};
+constexpr Millis kUseEvery{5000};
 // Frames taken before the loop looks at everything else again.
 constexpr int kFramesPerTurn = 1024;
 
@@ -81,17 +82,40 @@ void Controller::turn() {
   turned_ = now;
   busy_time_ms_ += span * executors_.busy();
   executor_time_ms_ += span * executors_.total();
+  if (waits_for_horizon_) horizon_time_ms_ += span * (executors_.total() - executors_.busy());
 
   watch_nodes();
+  obey_commands();
   for (auto ready = verdicts_.take_ready(); !ready.empty(); ready = verdicts_.take_ready())
     for (const TrialId k : ready) advance(k);
   settle();
   if (!closing_ && interrupted_) closing_ = Ending{"interrupted", "asked to stop"};
-  if (!closing_ && spec_.budget.max_wall_time && now - started_ >= *spec_.budget.max_wall_time)
+  if (!closing_ && max_wall_time_ && now - started_ >= *max_wall_time_)
     closing_ = Ending{"interrupted", "max_wall_time is used up"};
   if (!closing_) dispatch();
+  waits_for_horizon_ = waits_for_horizon();
+  if (now - used_ >= kUseEvery) record_use();
   acknowledge();
   if (now - shown_ >= kShow) show_progress();
+}
+
+// Idle executors have nothing to do until smaller trials have ended.
+bool Controller::waits_for_horizon() const {
+  return !closing_ && !paused_ && !proposing_done_ && !upcoming_ && retry_.empty() &&
+         !executors_.idle().empty() &&
+         strategy_.horizon(static_cast<TrialId>(trials_.size())) > settled_;
+}
+
+void Controller::record_use() {
+  used_ = clock_.now();
+  SessionUsed used;
+  used.horizon_seconds = horizon_time_ms_ / 1000.0;
+  used.expected = strategy_.total();
+  if (limits_.max_trials) {
+    const auto limit = static_cast<std::int64_t>(*limits_.max_trials);
+    used.expected = std::min(used.expected.value_or(limit), limit);
+  }
+  put(used);
 }
 
 Millis Controller::wait_max() const { return more_to_do_ ? Millis{0} : kShow; }
@@ -114,6 +138,7 @@ void Controller::take(const Envelope& envelope) {
     if (const auto* hello = std::get_if<NodeHello>(&message)) return on_node(node, *hello);
     if (const auto* hello = std::get_if<Hello>(&message)) return on_hello(envelope.from, *hello);
     if (const auto* lost = std::get_if<Lost>(&message)) return on_lost(node, *lost);
+    if (const auto* beat = std::get_if<Beat>(&message)) executors_.take_beat(node, *beat);
   } catch (const UserError& error) {
     observer_.note(std::string("a frame was not understood: ") + error.what());
     if (envelope.from.worker > 0)
@@ -298,6 +323,7 @@ void Controller::acknowledge() {
     acks_.pop_front();
   }
   delete_dropped();
+  answer_durable();
   for (const auto& [worker, sequence] : newest)
     if (executors_.worker(worker) != nullptr) transport_.send(worker, encode(Ack{sequence}));
 }
@@ -307,14 +333,17 @@ void Controller::show_progress() {
   shown_ = now;
   progress_.proposed = static_cast<std::int64_t>(trials_.size());
   progress_.expected = strategy_.total();
-  if (spec_.budget.max_trials)
-    progress_.expected =
-        std::min(progress_.expected.value_or(*spec_.budget.max_trials), *spec_.budget.max_trials);
+  if (limits_.max_trials) {
+    const auto limit = static_cast<std::int64_t>(*limits_.max_trials) + progress_.known;
+    progress_.expected = std::min(progress_.expected.value_or(limit), limit);
+  }
   progress_.executors = executors_.total();
   progress_.busy = executors_.busy();
   progress_.busy_share = executor_time_ms_ > 0 ? busy_time_ms_ / executor_time_ms_ : 0.0;
   progress_.elapsed = now - started_;
   progress_.trouble = store_.trouble();
+  if (paused_ && progress_.trouble.empty())
+    progress_.trouble = "the run is paused; `brood continue` lets it go on";
   if (!best_.empty()) {
     progress_.best = best_.front();
     progress_.best_objective = trial(best_.front()).objective;

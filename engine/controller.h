@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "engine/clock.h"
+#include "engine/command.h"
 #include "engine/executors.h"
 #include "engine/experiment.h"
 #include "engine/facts.h"
@@ -53,6 +54,10 @@ struct ControllerOptions {
   // The event log of another run of this experiment: its facts take effect here, and nothing else
   // ends a trial early.
   std::optional<std::vector<EventLogged>> replay = std::nullopt;
+  // What spec.warm_start names; asked for only while the record lacks it.
+  std::function<std::vector<Trial>()> known_trials = nullptr;
+  CommandDesk* desk = nullptr;  // where people ask for something; nullptr: nowhere
+  Millis stop_time{0};          // what `brood stop` gives running trials to save
 };
 
 struct Ending {
@@ -97,6 +102,9 @@ class Controller {
     bool gained_checkpoint = false;  // in the current attempt
     int saves = 0;                   // in this session
     bool noted_difference = false;
+    std::optional<std::uint64_t> bytes;  // by the plan
+    bool parking = false;                // a pause asked it to save and stop
+    std::optional<Millis> reported_while_parking;
     struct End {
       Cause cause = Cause::none;
       std::string why;
@@ -108,6 +116,7 @@ class Controller {
   // controller_resume.cpp
   void resume();
   Ending serve();
+  void import_known(History& history);  // controller_warm.cpp
   void load(History history);
   void load_live(Trial& trial, int attempts, int charged, const AttemptEnded& last);
   void verify_proposals();
@@ -116,6 +125,43 @@ class Controller {
   void load_facts(const History& history);
   void end_early(TrialId k, Live& live, Cause cause, const std::string& why);
   void obey_facts(TrialId k, Live& live);
+
+  // controller_commands.cpp
+  void obey_commands();
+  CommandAnswer obey(const Command& command);
+  CommandAnswer pause(bool now);
+  CommandAnswer go_on();
+  CommandAnswer cancel(const Command& command);
+  CommandAnswer add(const Command& command);
+  CommandAnswer set(const Command& command);
+  void answer_durable();
+  void note(const std::string& kind, const std::string& text);
+  void intervene(const Intervention& made);
+  void end_cancelled(TrialId k, Live& live, const Cancellation& cancelled);
+  void park(TrialId k, Live& live);
+  void park_overdue();
+
+  // controller_memory.cpp
+  std::optional<Place> place_for(TrialId k);
+  std::uint64_t planned_bytes(TrialId k);
+  std::uint64_t still_to_take(Address worker);
+  std::string short_of_memory(TrialId k, Place place);
+
+  // controller_settle.cpp
+  void settle();
+  void serve_duplicate(Trial& trial);
+  void count_settled(const Trial& trial);
+  void close_after(TrialId last, TrialId winner);
+
+  // controller_limits.cpp
+  void load_limits(const History& history);
+  void follow_config();
+  void change_limit(Limits::Key key, std::optional<double> to);
+  void apply_limits();
+  void check_failures();
+  void check_target();
+  void count_failure(const Trial& trial);
+  bool meets(const Trial& trial, const std::optional<double>& target) const;
 
   // controller.cpp: frames
   void take(const Envelope& envelope);
@@ -142,6 +188,9 @@ class Controller {
   Ending close();
 
   // controller_trials.cpp: a trial's life; controller_checkpoints.cpp: its checkpoints
+  bool used_up() const;  // max_trials
+  bool waits_for_horizon() const;
+  void record_use();
   void prepare_next();
   std::optional<TrialId> next_trial();
   bool add_trial(Suggestion suggestion, Origin origin);
@@ -160,10 +209,6 @@ class Controller {
   void finish(TrialId k, TrialState state, Cause cause, std::string why);
   void reduce(Trial& trial, const Live& live) const;
   std::string broken_constraint(const Trial& trial, int epoch) const;
-  void serve_duplicate(Trial& trial);
-  void settle();
-  void count_settled(const Trial& trial);
-  void close_after(TrialId last, Ending ending);
   void retain_checkpoints(const Trial& trial);
   void drop_checkpoints(TrialId k, int keep_from_epoch);
   void sweep_checkpoints(TrialId k);
@@ -213,15 +258,31 @@ class Controller {
   std::vector<TrialId>
       stopped_now_;  // in this session, while they trained, or lost with their node
   std::optional<Suggestion> upcoming_;  // proposal trials_.size(), made but not yet a trial
+  Origin upcoming_origin_ = Origin::strategy;
+  std::size_t initial_used_ = 0;  // of the config's initial points
   bool proposing_done_ = false;
   std::int64_t counted_ = 0;  // trials towards max_trials
   TrialId settled_ = 0;       // all below it have ended, in id order
   TrialId ended_before_ = 0;  // all below it had ended before this session
   TrialId told_ = 0;          // the strategy knows all below it
   std::int64_t failed_in_order_ = 0;
+  std::string last_failure_;  // why the last of them failed
+  struct FirstFailures {      // of the trials that were trained, in id order
+    std::int64_t count = 0;
+    std::string reason, why;
+    TrialId first = 0;
+    bool over = false;  // one went well, or failed for another reason
+  } first_failures_;
+  Limits limits_;
+  std::vector<bool> limits_applied_;  // by number of the change
+  std::optional<Millis> max_wall_time_;
+  std::optional<TrialId> met_target_;
   std::vector<TrialId> best_;  // of the settled, best first, at most keep_best or 1
   int duplicates_in_a_row_ = 0;
   std::optional<Ending> closing_;  // decided; nothing new starts
+  bool closed_by_failures_ = false;
+  bool paused_ = false;
+  std::string config_;  // canonical, with what commands changed
 
   Executors executors_;
   bool nodes_started_ = false;
@@ -236,12 +297,21 @@ class Controller {
   };
   std::deque<PendingAck> acks_;
   Ticket last_ticket_ = 0;
+  struct PendingAnswer {
+    Ticket ticket;
+    std::uint64_t id;
+    CommandAnswer answer;
+  };
+  std::deque<PendingAnswer> answers_;
 
   std::atomic<bool> interrupted_{false};
   std::atomic<std::int64_t> save_time_ms_{0};  // once interrupted
   Progress progress_;
   Millis started_{0}, shown_{0}, leased_{0}, turned_{0};
   double busy_time_ms_ = 0.0, executor_time_ms_ = 0.0;
+  double horizon_time_ms_ = 0.0;  // executors idle although there is more to propose
+  bool waits_for_horizon_ = false;
+  Millis used_{0};           // when this was last recorded
   bool more_to_do_ = false;  // the next turn must not wait
 };
 

@@ -78,9 +78,11 @@ Ending Controller::close() {
     requeue(k, live);
   }
   show_progress();
+  record_use();
   put(StateChanged{ending.state, ending.why});
   try {
     store_.flush();
+    answer_durable();
     delete_dropped();
     store_.flush();
   } catch (const UserError& error) {

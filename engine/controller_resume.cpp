@@ -16,8 +16,11 @@ void Controller::resume() {
   const bool changed = history.config != spec_.config;
   numeric_class_ = history.numeric_class;
   load_facts(history);
+  load_limits(history);
+  import_known(history);
   load(std::move(history));
   verify_proposals();
+  follow_config();
   if (changed) store_.set_config(spec_.config);
   if (options_.on_open) options_.on_open(created);
 }
@@ -42,8 +45,9 @@ void Controller::load(History history) {
   if (!history.created) sweep_all_checkpoints();
   std::vector<TrialId> open;
   for (Trial& t : trials_) {
-    if (!t.same_as) ++counted_;
+    if (!t.same_as && t.state != TrialState::known) ++counted_;
     if (t.same_as) ++progress_.duplicates;
+    if (t.origin == Origin::initial) ++initial_used_;
     duplicates_in_a_row_ = t.same_as ? duplicates_in_a_row_ + 1 : 0;
     const auto i = static_cast<std::size_t>(t.id);
     if (ended(t.state)) {
@@ -66,6 +70,7 @@ void Controller::load_live(Trial& t, int attempts, int charged, const AttemptEnd
   live.attempt = attempts;
   live.charged = charged;
   t.judged_epoch = 0;
+  t.why.clear();  // why it waited
   for (const Report& report : t.reports) {
     const Metric* metric = report.find(spec_.objective.metric);
     CHECK(metric != nullptr, "a stored report lacks the objective");
@@ -84,11 +89,10 @@ void Controller::load_live(Trial& t, int attempts, int charged, const AttemptEnd
 
 void Controller::verify_proposals() {
   const auto count = static_cast<TrialId>(trials_.size());
-  const auto initial = static_cast<TrialId>(spec_.initial_points.size());
   for (TrialId k = 0; k < count; ++k) {
     const Trial& t = trial(k);
     const bool sampled = k % options_.verify_every == 0 || k == count - 1;
-    if (sampled && k >= initial && t.origin == Origin::strategy) {
+    if (sampled && t.origin == Origin::strategy) {
       const TrialId horizon = strategy_.horizon(k);
       // A budget that was lowered ended the run, as it now seems, before this trial.
       if (closing_ && horizon > settled_) break;

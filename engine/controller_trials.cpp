@@ -46,21 +46,27 @@ bool concerns_attempt(Cause cause) {
 
 }  // namespace
 
+bool Controller::used_up() const {
+  return limits_.max_trials && static_cast<double>(counted_) >= *limits_.max_trials;
+}
+
 // Makes sure that upcoming_ holds the next proposal, if there is one and if it can be made yet.
 void Controller::prepare_next() {
   if (upcoming_ || proposing_done_) return;
   const auto k = static_cast<TrialId>(trials_.size());
-  if ((spec_.budget.max_trials && counted_ >= *spec_.budget.max_trials) ||
-      duplicates_in_a_row_ >= kDuplicatesInARow) {
+  const auto given = [this](ParamSet params, Origin from) {
+    upcoming_.emplace().proposal.params = std::move(params);
+    upcoming_origin_ = from;
+  };
+  if (const Addition* added = facts_.interventions().addition(k))
+    return given(added->params, Origin::user);
+  if (used_up() || duplicates_in_a_row_ >= kDuplicatesInARow) {
     proposing_done_ = true;
     return;
   }
-  if (k < static_cast<TrialId>(spec_.initial_points.size())) {
-    Suggestion given;
-    given.proposal.params = spec_.initial_points[static_cast<std::size_t>(k)];
-    upcoming_ = std::move(given);
-    return;
-  }
+  if (initial_used_ < spec_.initial_points.size())
+    return given(spec_.initial_points[initial_used_], Origin::initial);
+  upcoming_origin_ = Origin::strategy;
   const TrialId horizon = strategy_.horizon(k);
   CHECK(horizon <= k, "a strategy wants to know the future");
   if (horizon > settled_) return;
@@ -80,11 +86,9 @@ std::optional<TrialId> Controller::next_trial() {
     prepare_next();
     if (!upcoming_) return std::nullopt;
     const auto k = static_cast<TrialId>(trials_.size());
-    const auto origin =
-        k < static_cast<TrialId>(spec_.initial_points.size()) ? Origin::initial : Origin::strategy;
     Suggestion suggestion = std::move(*upcoming_);
     upcoming_.reset();
-    if (add_trial(std::move(suggestion), origin)) return k;
+    if (add_trial(std::move(suggestion), upcoming_origin_)) return k;
     settle();
     if (closing_) return std::nullopt;
   }
@@ -97,6 +101,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   Trial fresh;
   fresh.id = static_cast<TrialId>(trials_.size());
   fresh.origin = origin;
+  if (origin == Origin::initial) ++initial_used_;
   fresh.params = std::move(suggestion.proposal.params);
   fresh.parent = suggestion.proposal.parent;
   fresh.lineage = std::move(suggestion.lineage);
@@ -146,17 +151,20 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   if (trains) {
     Live& live = live_.at(k);
     obey_facts(k, live);
-    if (live.end) advance(k);
+    if (live.end || facts_.interventions().cancellation(k) != nullptr) advance(k);
   }
+  apply_limits();
   return live_.count(k) > 0;
 }
 
 void Controller::dispatch() {
   // A store that cannot write must not be given more to remember.
-  if (!store_.trouble().empty()) return;
-  for (auto place = executors_.next_idle(); place; place = executors_.next_idle()) {
+  if (paused_ || !store_.trouble().empty()) return;
+  while (!executors_.idle().empty()) {
     const auto k = next_trial();
     if (!k) break;
+    const auto place = place_for(*k);
+    if (!place) break;
     assign(*k, *place);
   }
 }
@@ -195,6 +203,7 @@ void Controller::assign(TrialId k, Place place) {
   }
   const WorkerRecord& worker = *executors_.worker(place.worker);
   t.state = TrialState::running;
+  t.why.clear();  // why it waited
   put(AttemptStarted{k, live.attempt, executors_.name(place), worker.hello.host,
                      worker.hello.offer.device, worker.hello.offer.numeric_class, clock_.wall_us(),
                      a.first_epoch, a.log.empty() ? "" : from_database(a.log)});
@@ -212,6 +221,7 @@ void Controller::take_event(TrialId k, Live& live, const Event& event) {
       break;
     case Event::Kind::saved:
       take_saved(k, live, event);
+      if (live.parking) park(k, live);
       break;
     case Event::Kind::ended: {
       const Trial& t = trial(k);
@@ -287,6 +297,7 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
   t.reports.push_back(report);
   live.values.push_back(oriented(metric->value));
   live.losses = 0;
+  if (live.parking && !live.reported_while_parking) live.reported_while_parking = clock_.now();
   ++progress_.epochs;
   put(Reported{k, report, clock_.wall_us()});
   if (!std::isfinite(metric->value)) {
@@ -356,6 +367,7 @@ void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& wh
 
 void Controller::requeue(TrialId k, Live& live) {
   live.place.reset();
+  live.parking = false;
   trial(k).state = TrialState::waiting;
   change(trial(k));
   // All epochs are on record: only verdicts are missing, nothing has to run.
@@ -377,6 +389,11 @@ bool Controller::judge(TrialId k, Live& live) {
   Trial& t = trial(k);
   const int reported = t.reports.empty() ? t.first_epoch - 1 : t.reports.back().epoch;
   const int epoch = std::max(t.judged_epoch + 1, t.first_epoch);
+  const Cancellation* cancelled = facts_.interventions().cancellation(k);
+  if (cancelled != nullptr && epoch > cancelled->judged_epoch && reported >= cancelled->epoch) {
+    end_cancelled(k, live, *cancelled);
+    return false;
+  }
   if (epoch > reported) {
     if (live.end && live.end->cause != Cause::none)
       finish(k, TrialState::failed, live.end->cause, live.end->why);
@@ -471,81 +488,6 @@ void Controller::finish(TrialId k, TrialState state, Cause cause, std::string wh
   change(t);
   live_.erase(k);
   verdicts_.end(k);
-}
-
-void Controller::serve_duplicate(Trial& t) {
-  const Trial& original = trial(*t.same_as);
-  t.objective = original.objective;
-  t.best_epoch = original.best_epoch;
-  t.why = "equal to trial " + std::to_string(original.id);
-  change(t);
-}
-
-// Counts the ended trials in id order, as far as they go.
-void Controller::settle() {
-  while (!closing_ && settled_ < static_cast<TrialId>(trials_.size()) &&
-         ended(trial(settled_).state)) {
-    Trial& t = trial(settled_++);
-    if (t.same_as && t.why.empty()) serve_duplicate(t);
-    if (t.id >= ended_before_) observer_.trial_ended(t);
-    t.reports.clear();
-    t.reports.shrink_to_fit();
-    count_settled(t);
-  }
-}
-
-bool Controller::better(const Trial& a, const Trial& b) const {
-  const double left = oriented(*a.objective), right = oriented(*b.objective);
-  return left != right ? left > right : a.id < b.id;
-}
-
-void Controller::count_settled(const Trial& t) {
-  switch (t.state) {
-    case TrialState::completed:
-      ++progress_.completed;
-      break;
-    case TrialState::stopped:
-      ++progress_.stopped;
-      break;
-    case TrialState::infeasible:
-      ++progress_.infeasible;
-      break;
-    case TrialState::failed:
-      ++progress_.failed;
-      ++failed_in_order_;
-      break;
-    default:
-      break;
-  }
-  retain_checkpoints(t);
-  const auto& limit = spec_.budget.max_failed_trials;
-  if (limit && t.state == TrialState::failed && failed_in_order_ > *limit)
-    closing_ = Ending{"failed", std::to_string(failed_in_order_) +
-                                    " trials failed, max_failed_trials is " +
-                                    std::to_string(*limit) + "; the last: " + t.why};
-  const auto& target = spec_.objective.target;
-  if (t.state == TrialState::completed && target && t.objective &&
-      oriented(*t.objective) >= oriented(*target))
-    close_after(t.id, {"completed", "trial " + std::to_string(t.id) +
-                                        " met the target: " + spec_.objective.metric + " is " +
-                                        to_text(Value{*t.objective})});
-}
-
-// Every later trial, however far it came, does not count.
-void Controller::close_after(TrialId last, Ending ending) {
-  for (TrialId k = last + 1; k < static_cast<TrialId>(trials_.size()); ++k) {
-    Trial& t = trial(k);
-    drop_checkpoints(k, kAllEpochs);
-    if (t.state == TrialState::surplus) continue;
-    if (saves()) stopped_now_.push_back(k);
-    if (live_.count(k) > 0)
-      finish(k, TrialState::surplus, Cause::none,
-             "trial " + std::to_string(last) + " met the target");
-    else
-      t.state = TrialState::surplus;
-    change(t);
-  }
-  closing_ = std::move(ending);
 }
 
 }  // namespace brood

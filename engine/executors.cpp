@@ -7,7 +7,7 @@
 namespace brood {
 
 void Executors::add_node(int node, const NodeHello& hello, Millis now) {
-  nodes_[node] = {hello, now, false};
+  nodes_[node] = {hello, now, false, std::nullopt};
 }
 
 Node* Executors::node(int number) {
@@ -25,6 +25,12 @@ void Executors::add_worker(Address address, const Hello& hello) {
 WorkerRecord* Executors::worker(Address address) {
   const auto at = workers_.find(address);
   return at == workers_.end() ? nullptr : &at->second;
+}
+
+void Executors::take_beat(int node, const Beat& beat) {
+  if (Node* known = this->node(node)) known->free = beat.free;
+  for (const SlotBeat& slot : beat.slots)
+    if (WorkerRecord* record = worker({node, slot.worker})) record->rss = slot.rss;
 }
 
 std::vector<TrialId> Executors::remove_worker(Address address) {
@@ -49,10 +55,6 @@ void Executors::set_idle(Place place) {
     --busy_;
   }
   if (std::find(idle_.begin(), idle_.end(), place) == idle_.end()) idle_.push_back(place);
-}
-
-std::optional<Place> Executors::next_idle() const {
-  return idle_.empty() ? std::nullopt : std::optional(idle_.front());
 }
 
 void Executors::occupy(Place place, TrialId trial) {

@@ -18,12 +18,14 @@ struct Node {
   NodeHello hello;
   Millis heard{0};
   bool gone = false;
+  std::optional<std::uint64_t> free;  // bytes, by its last beat
 };
 
 struct WorkerRecord {
   Hello hello;
   std::int64_t sequence = 0;                  // of the last Told taken
   std::vector<std::optional<TrialId>> slots;  // the trial in it
+  std::uint64_t rss = 0;                      // bytes, by its node's last beat
 };
 
 struct Place {
@@ -42,11 +44,13 @@ class Executors {
   WorkerRecord* worker(Address address);  // nullptr: unknown or gone
   const std::map<Address, WorkerRecord>& workers() const { return workers_; }
 
+  void take_beat(int node, const Beat& beat);
+
   // Forgets it; returns the trials it held, ascending.
   std::vector<TrialId> remove_worker(Address address);
 
-  void set_idle(Place place);              // its trial, if any, has left it
-  std::optional<Place> next_idle() const;  // who has waited longest; nullopt: none
+  void set_idle(Place place);                              // its trial, if any, has left it
+  const std::deque<Place>& idle() const { return idle_; }  // who has waited longest first
   void occupy(Place place, TrialId trial);
 
   int total() const;  // slots of living workers

@@ -39,6 +39,7 @@ struct Budget {
 
 struct FaultTolerance {
   int max_retries_per_trial = 2;         // charged attempts beyond the first
+  int max_initial_failures = 5;          // the run ends when the first n fail alike; 0: never
   int checkpoint_every_epochs = 0;       // 0: none
   std::optional<Millis> report_timeout;  // silence that fails an attempt
 };
@@ -52,6 +53,14 @@ struct Output {
 struct Resources {
   std::optional<int> executors;                   // nullopt: auto, one a core
   std::optional<std::uint64_t> memory_per_trial;  // bytes; resolved and stored at creation
+};
+
+// Trials of another experiment that are told to the strategy first.
+struct WarmStart {
+  std::string database;              // absolute once read
+  std::string experiment;            // empty: the newest there
+  std::optional<std::int64_t> best;  // only so many; nullopt: all
+  bool skip_outside = false;         // points outside the space are left out, else refused
 };
 
 // A named algorithm and its settings as JSON text with defaults filled in.
@@ -72,6 +81,7 @@ struct ExperimentSpec {
   std::optional<Algorithm> stopper;
   int verdict_lag = 16;  // the stopper's L
   std::vector<ParamSet> initial_points;
+  std::optional<WarmStart> warm_start;
   Budget budget;
   FaultTolerance fault_tolerance;
   Resources resources;

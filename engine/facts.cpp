@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::string_view kEnd = "end";
 constexpr std::string_view kReplay = "replay";
+constexpr std::string_view kKnown = "warm_start";
 // They name a trial for people's sake: what they tell of is seen in the rows already.
 constexpr std::array<std::string_view, 2> kNotes = {"charged_crash", "given_up"};
 
@@ -44,8 +45,17 @@ bool Facts::add(const EventLogged& event) {
     if (event.kind == kReplay) replays_ = parse_json(event.body).value("facts", std::int64_t{0});
     return false;
   }
+  if (event.kind == kKnown) {  // no fact to repeat: the rows themselves are
+    known_trials_ = parse_json(event.body).value("trials", std::int64_t{0});
+    return false;
+  }
   for (const std::string_view note : kNotes)
     if (event.kind == note) return false;
+  if (auto made = to_intervention(event)) {
+    if (!interventions_.add(std::move(*made))) return false;
+    ++size_;
+    return true;
+  }
   if (event.kind != kEnd) refuse(event, "this kind of event is not known");
   if (!ends_.emplace(event.at_trial, end_from(event)).second) return false;
   ++size_;
@@ -61,6 +71,10 @@ EventLogged end_event(TrialId trial, const EarlyEnd& end, std::int64_t at_us) {
   const Json body = {
       {"after_epoch", end.after_epoch}, {"cause", to_text(end.cause)}, {"why", end.why}};
   return {trial, at_us, std::string(kEnd), body.dump()};
+}
+
+EventLogged known_trials_event(std::int64_t count, std::int64_t at_us) {
+  return {0, at_us, std::string(kKnown), Json({{"trials", count}}).dump()};
 }
 
 EventLogged replay_event(std::int64_t facts, std::int64_t at_us) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/interventions.h"
 #include "engine/store.h"
 #include "engine/trial.h"
 
@@ -30,6 +31,10 @@ class Facts {
   bool add(const EventLogged& event);
 
   const EarlyEnd* early_end(TrialId trial) const;  // nullptr: none
+  // How many trials were taken over from another experiment; nullopt: it was not begun.
+  std::optional<std::int64_t> known_trials() const { return known_trials_; }
+  // What commands did.
+  const Interventions& interventions() const { return interventions_; }
   std::int64_t size() const { return size_; }
 
   // The run repeats the log of another: only what that log says may end a trial early. The number
@@ -38,11 +43,14 @@ class Facts {
 
  private:
   std::map<TrialId, EarlyEnd> ends_;
+  Interventions interventions_;
   std::int64_t size_ = 0;
   std::optional<std::int64_t> replays_;
+  std::optional<std::int64_t> known_trials_;
 };
 
 EventLogged end_event(TrialId trial, const EarlyEnd& end, std::int64_t at_us);
+EventLogged known_trials_event(std::int64_t count, std::int64_t at_us);
 EventLogged replay_event(std::int64_t facts, std::int64_t at_us);
 
 }  // namespace brood

@@ -110,7 +110,9 @@ void get(const Json& j, NodeHello& m) {
 Json put(const Beat& m) {
   Json slots = Json::array();
   for (const SlotBeat& s : m.slots) slots.push_back({s.worker, s.slot, s.trial, s.step, s.rss});
-  return {{"is", "beat"}, {"slots", std::move(slots)}};
+  Json out = {{"is", "beat"}, {"slots", std::move(slots)}};
+  if (m.free) out["free"] = *m.free;
+  return out;
 }
 void get(const Json& j, Beat& m) {
   for (const Json& s : field<Json>(j, "slots")) {
@@ -118,6 +120,7 @@ void get(const Json& j, Beat& m) {
     m.slots.push_back({s[0].get<int>(), s[1].get<int>(), s[2].get<TrialId>(),
                        s[3].get<std::int64_t>(), s[4].get<std::uint64_t>()});
   }
+  if (j.contains("free")) m.free = field<std::uint64_t>(j, "free");
 }
 
 Json put(const Lost& m) {

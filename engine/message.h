@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -48,6 +49,7 @@ struct SlotBeat {
 };
 struct Beat {  // once a second from each supervisor
   std::vector<SlotBeat> slots;
+  std::optional<std::uint64_t> free;  // bytes that the host could still give to its workers
 };
 struct Lost {  // a worker process ended; by its supervisor
   int worker = 0;

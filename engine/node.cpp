@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <utility>
 
 #include "engine/cgroup.h"
@@ -16,6 +18,17 @@ std::string host_name() {
   std::array<char, 256> name{};
   if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "localhost";
   return name.data();
+}
+
+std::optional<std::uint64_t> free_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (!line.starts_with("MemAvailable:")) continue;
+    const std::uint64_t available = std::strtoull(line.c_str() + 13, nullptr, 10) * 1024;
+    return std::min(available, cgroup_limits().free.value_or(available));
+  }
+  return std::nullopt;
 }
 
 NodeHello describe_node(std::vector<std::string> numeric_classes) {

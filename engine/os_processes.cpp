@@ -16,6 +16,7 @@
 #include "engine/error.h"
 #include "engine/framing.h"
 #include "engine/log_tail.h"
+#include "engine/node.h"
 #include "engine/process_tree.h"
 
 namespace brood {
@@ -232,5 +233,7 @@ void OsProcesses::tell_exit(int worker, const OnFrame& on_frame, const OnExit& o
   children_.erase(worker);  // closes its descriptors, which also ends their watch
   on_exit(worker, told);
 }
+
+std::optional<std::uint64_t> OsProcesses::memory_free() { return free_memory(); }
 
 }  // namespace brood

@@ -33,6 +33,7 @@ class OsProcesses final : public ProcessHost {
   void send(int worker, std::string_view frame) override;
   void kill(int worker) override;
   std::uint64_t memory_in_use(int worker) override;
+  std::optional<std::uint64_t> memory_free() override;
 
   // Readable when dispatch() has something to tell.
   int descriptor() const { return epoll_.get(); }

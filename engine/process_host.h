@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,9 @@ class ProcessHost {
 
   // Resident bytes of the worker and its descendants; 0 when it is gone.
   virtual std::uint64_t memory_in_use(int worker) = 0;
+
+  // Bytes that the machine could still give to its workers; nullopt: not known.
+  virtual std::optional<std::uint64_t> memory_free() { return std::nullopt; }
 };
 
 }  // namespace brood

@@ -22,7 +22,8 @@ struct RunningTrial {
 struct Progress {
   std::int64_t proposed = 0;             // rows so far, duplicates included
   std::optional<std::int64_t> expected;  // trials of the whole search, when that is known
-  std::int64_t completed = 0, stopped = 0, failed = 0, infeasible = 0, duplicates = 0;
+  std::int64_t completed = 0, stopped = 0, failed = 0, infeasible = 0, duplicates = 0,
+               cancelled = 0, known = 0;
   std::int64_t retried = 0;         // attempts that were lost or charged, in this session
   std::int64_t epochs = 0;          // reported in this session
   std::int64_t epochs_dropped = 0;  // trained past a verdict to stop: the price of not waiting

@@ -72,13 +72,20 @@ struct EventLogged {
   std::string kind;
   std::string body;  // JSON
 };
-struct StateChanged {  // of the experiment: running, completed, interrupted, failed
+struct SessionUsed {  // of this session so far; every few seconds
+  // Executor time that was idle because the next proposal waited for the trials that its strategy
+  // has to be told first.
+  double horizon_seconds = 0.0;
+  std::optional<std::int64_t> expected;  // trials of the whole search, as limits are now
+};
+struct StateChanged {  // of the experiment: running, paused, completed, interrupted, failed
   std::string state;
   std::string why;
 };
 
-using Change = std::variant<TrialAdded, TrialChanged, AttemptStarted, AttemptEnded, Reported,
-                            Judged, CheckpointSaved, CheckpointDropped, EventLogged, StateChanged>;
+using Change =
+    std::variant<TrialAdded, TrialChanged, AttemptStarted, AttemptEnded, Reported, Judged,
+                 CheckpointSaved, CheckpointDropped, EventLogged, SessionUsed, StateChanged>;
 
 // A process that runs the experiment, once per run or resume.
 struct Session {

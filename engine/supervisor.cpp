@@ -206,6 +206,7 @@ void Supervisor::beat(Millis now) {
     for (const auto& [number, slot] : child.slots)
       out.slots.push_back({worker, number, slot.trial, slot.step, rss});
   }
+  out.free = processes_.memory_free();
   uplink_({node_, 0}, encode(out));
 }
 

@@ -8,12 +8,13 @@ namespace brood {
 
 namespace {
 
-constexpr std::array<std::string_view, 8> kStates = {
-    "waiting", "running", "completed", "stopped", "failed", "infeasible", "duplicate", "surplus"};
-constexpr std::array<std::string_view, 3> kOrigins = {"strategy", "initial", "user"};
-constexpr std::array<std::string_view, 13> kCauses = {
-    "",         "stopper", "trainer",  "nan",        "exit_status", "signal",    "memory",
-    "deadline", "silence", "protocol", "constraint", "lost",        "checkpoint"};
+constexpr std::array<std::string_view, 10> kStates = {
+    "waiting",    "running",   "completed", "stopped",   "failed",
+    "infeasible", "duplicate", "surplus",   "cancelled", "known"};
+constexpr std::array<std::string_view, 4> kOrigins = {"strategy", "initial", "user", "warm"};
+constexpr std::array<std::string_view, 14> kCauses = {
+    "",         "stopper", "trainer",  "nan",        "exit_status", "signal",     "memory",
+    "deadline", "silence", "protocol", "constraint", "lost",        "checkpoint", "command"};
 
 template <class E, std::size_t N>
 E parse(const std::array<std::string_view, N>& words, std::string_view text, const char* what) {

@@ -6,6 +6,8 @@
 //      |           '------> waiting     its worker or host was lost; it runs again
 //      |------------------> infeasible  breaks a constraint or the memory limit
 //      |------------------> duplicate   equal to an earlier trial; served from the record
+//      |------------------> cancelled   by `brood cancel`, also while it runs
+//      |------------------> known       not trained here: taken over from another experiment
 //      '------------------> surplus     the target was met by a smaller id
 //
 // A trial that has ended never changes. A promotion, or a population-based copy, is a new trial
@@ -32,13 +34,16 @@ enum class TrialState : std::uint8_t {
   failed,
   infeasible,
   duplicate,
-  surplus
+  surplus,
+  cancelled,
+  known
 };
 std::string_view to_text(TrialState state);
 TrialState trial_state(std::string_view text);  // throws UserError for an unknown word
 inline bool ended(TrialState s) { return s != TrialState::waiting && s != TrialState::running; }
 
-enum class Origin : std::uint8_t { strategy, initial, user };
+// initial: of the config; user: by `brood add`; warm: known from another experiment, not trained.
+enum class Origin : std::uint8_t { strategy, initial, user, warm };
 std::string_view to_text(Origin origin);
 Origin origin(std::string_view text);
 
@@ -57,6 +62,7 @@ enum class Cause : std::uint8_t {
   constraint,   // a constraint of the config
   lost,         // worker, host or lease lost: never charged
   checkpoint,   // the checkpoint to resume from cannot be read: dropped, the trial starts over
+  command,      // a command of the user
 };
 std::string_view to_text(Cause cause);
 Cause cause(std::string_view text);

@@ -155,6 +155,12 @@ StateCounts Reader::counts(const ExperimentRecord& experiment) {
       case TrialState::surplus:
         out.surplus = count;
         break;
+      case TrialState::cancelled:
+        out.cancelled = count;
+        break;
+      case TrialState::known:
+        out.known = count;
+        break;
     }
   }
   return out;
@@ -188,6 +194,15 @@ Trial Reader::trial(const ExperimentRecord& experiment, TrialId id) {
   throw UserError("experiment \"" + experiment.name + "\" has no trial " + std::to_string(id) +
                   (count == 0 ? std::string(": it has none yet")
                               : ": it has 0 to " + std::to_string(count - 1)));
+}
+
+std::vector<TrialId> Reader::known(const ExperimentRecord& experiment) {
+  std::vector<TrialId> out;
+  Statement rows(db_,
+                 "SELECT number FROM trial WHERE experiment = ?1 AND state = 'known' ORDER BY 1");
+  rows.bind(1, experiment.id);
+  while (rows.step()) out.push_back(rows.whole(0));
+  return out;
 }
 
 std::vector<TrialId> Reader::children(const ExperimentRecord& experiment, TrialId id) {
@@ -266,9 +281,12 @@ std::vector<CheckpointSaved> Reader::checkpoints(const ExperimentRecord& experim
 
 std::vector<SessionRecord> Reader::sessions(const ExperimentRecord& experiment) {
   std::vector<SessionRecord> out;
-  Statement rows(db_,
-                 "SELECT number, host, pid, started_us, ended_us, executors, launcher, version, "
-                 "expected, config_file FROM session WHERE experiment = ?1 ORDER BY number");
+  // A file that only an older version has written lacks the last column.
+  const bool used = db_.whole("PRAGMA user_version") >= 2;
+  Statement rows(db_, std::string("SELECT number, host, pid, started_us, ended_us, executors, "
+                                  "launcher, version, expected, config_file, ") +
+                          (used ? "horizon_seconds" : "NULL") +
+                          " FROM session WHERE experiment = ?1 ORDER BY number");
   rows.bind(1, experiment.id);
   while (rows.step()) {
     SessionRecord& one = out.emplace_back();
@@ -282,6 +300,7 @@ std::vector<SessionRecord> Reader::sessions(const ExperimentRecord& experiment) 
     one.session.version = rows.text(7);
     one.session.expected = whole_or_none(rows, 8);
     one.session.config_file = rows.text(9);
+    if (!rows.null(10)) one.horizon_seconds = rows.real(10);
   }
   return out;
 }

@@ -36,6 +36,7 @@ struct SessionRecord {
   std::int64_t number = 0;
   Session session;
   std::optional<std::int64_t> ended_us;
+  std::optional<double> horizon_seconds;  // as in SessionUsed; nullopt: not recorded
 };
 
 struct AttemptRecord {
@@ -60,9 +61,10 @@ struct EventRecord {
 
 struct StateCounts {
   std::int64_t waiting = 0, running = 0, completed = 0, stopped = 0, failed = 0, infeasible = 0,
-               duplicate = 0, surplus = 0;
+               duplicate = 0, surplus = 0, cancelled = 0, known = 0;
   std::int64_t all() const {
-    return waiting + running + completed + stopped + failed + infeasible + duplicate + surplus;
+    return waiting + running + completed + stopped + failed + infeasible + duplicate + surplus +
+           cancelled + known;
   }
 };
 
@@ -108,6 +110,7 @@ class Reader {
 
   // With all reports, official and speculative. Throws UserError when there is no such trial.
   Trial trial(const ExperimentRecord& experiment, TrialId id);
+  std::vector<TrialId> known(const ExperimentRecord& experiment);  // taken over from another
   std::vector<TrialId> children(const ExperimentRecord& experiment, TrialId id);
   std::vector<AttemptRecord> attempts(const ExperimentRecord& experiment, TrialId id);
   std::vector<Judged> verdicts(const ExperimentRecord& experiment, TrialId id);

@@ -75,7 +75,10 @@ Recorder::Recorder(sqlite::Connection& db, std::int64_t experiment, std::int64_t
                  "INSERT INTO event(experiment, session, at_trial, at_us, kind, body) "
                  "VALUES(?1, ?2, ?3, ?4, ?5, ?6)"),
       change_state_(db, "UPDATE experiment SET state = ?2, why = ?3 WHERE id = ?1"),
-      end_session_(db, "UPDATE session SET ended_us = ?3 WHERE experiment = ?1 AND number = ?2") {
+      end_session_(db, "UPDATE session SET ended_us = ?3 WHERE experiment = ?1 AND number = ?2"),
+      use_session_(db,
+                   "UPDATE session SET horizon_seconds = ?3, expected = ?4 WHERE experiment = ?1 "
+                   "AND number = ?2") {
   reload();
 }
 
@@ -136,6 +139,7 @@ void Recorder::write(const TrialAdded& change) {
       .bind_text_or_null(16, trial.why)
       .execute();
   write_point(trial);
+  if (trial.state == TrialState::known) write_result(trial);
 }
 
 void Recorder::write_point(const Trial& trial) {
@@ -291,12 +295,20 @@ void Recorder::write(const EventLogged& change) {
       .execute();
 }
 
+void Recorder::write(const SessionUsed& change) {
+  use_session_.bind(1, experiment_)
+      .bind(2, session_)
+      .bind(3, change.horizon_seconds)
+      .bind(4, change.expected)
+      .execute();
+}
+
 void Recorder::write(const StateChanged& change) {
   change_state_.bind(1, experiment_)
       .bind(2, std::string_view(change.state))
       .bind_text_or_null(3, change.why)
       .execute();
-  if (change.state != "running")
+  if (change.state != "running" && change.state != "paused")
     end_session_.bind(1, experiment_).bind(2, session_).bind(3, now_us()).execute();
 }
 

@@ -40,6 +40,7 @@ class Recorder {
   void write(const CheckpointSaved& change);
   void write(const CheckpointDropped& change);
   void write(const EventLogged& change);
+  void write(const SessionUsed& change);
   void write(const StateChanged& change);
   void write_point(const Trial& trial);
   void write_result(const Trial& trial);
@@ -55,7 +56,7 @@ class Recorder {
   std::size_t width_ = 0;            // columns m0, m1, ... that the tables have
   std::vector<std::size_t> places_;  // of the current report's metrics
   sqlite::Statement add_trial_, change_trial_, add_point_, start_attempt_, end_attempt_, judge_,
-      save_checkpoint_, drop_checkpoint_, log_event_, change_state_, end_session_;
+      save_checkpoint_, drop_checkpoint_, log_event_, change_state_, end_session_, use_session_;
   std::optional<sqlite::Statement> report_, result_;  // prepared anew when a metric is added
 };
 

@@ -110,7 +110,9 @@ CREATE TABLE event(
 CREATE TABLE checkpoint(
   trial INTEGER NOT NULL, epoch INTEGER NOT NULL, path TEXT NOT NULL, bytes INTEGER NOT NULL,
   PRIMARY KEY(trial, epoch)) STRICT, WITHOUT ROWID;
-)"};
+)",
+    // Executor time idle while the next proposal waited for what its strategy has to be told first.
+    "ALTER TABLE session ADD COLUMN horizon_seconds REAL"};
 
 bool can_write(const std::string& path) {
   const fs::path folder = fs::path(path).parent_path();

@@ -220,7 +220,7 @@ TEST(Changes, ThatAlterProposalsOrResultsAreNot) {
                       {"early_stopping.algorithm=median", "early_stopping.settings.verdict_lag=4"}),
               ElementsAre("no /early_stopping/settings/verdict_lag: 16 -> 4"));
   EXPECT_THAT(changes({}, {"objective.target=3"}),
-              ElementsAre("no /objective/target: (none) -> 3"));
+              ElementsAre("ok /objective/target: (none) -> 3"));
 }
 
 TEST(Changes, CountLeftOutKeysAsTheirDefaults) {

@@ -39,6 +39,19 @@ TEST(ControlGroups, OfVersion2LimitByTheSmallestOnTheWayToTheRoot) {
   EXPECT_EQ(limits.cores, 2.5);
 }
 
+TEST(ControlGroups, LeaveFreeWhatNobodyUsesAndWhatCachesGiveBack) {
+  TestFolder folder;
+  const fs::path mount = folder / "cgroup";
+  write(mount / "job/memory.max", "1000000\n");
+  write(mount / "job/memory.current", "700000\n");
+  write(mount / "job/memory.stat", "anon 400000\nfile 300000\ninactive_file 250000\n");
+  write(mount / "job/step/memory.max", "900000\n");
+  write(mount / "job/step/memory.current", "950000\n");
+  EXPECT_EQ(cgroup_limits("0::/job\n", mount.string()).free, 550000U);
+  EXPECT_EQ(cgroup_limits("0::/job/step\n", mount.string()).free, 0U);
+  EXPECT_FALSE(cgroup_limits("0::/\n", mount.string()).free);
+}
+
 TEST(ControlGroups, OfVersion1AreReadPerController) {
   TestFolder folder;
   const fs::path mount = folder / "cgroup";

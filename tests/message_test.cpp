@@ -47,7 +47,8 @@ std::vector<Message> one_of_each() {
     out.push_back(told);
   }
   out.push_back(NodeHello{"host", build_id(), 7, 64, 1ULL << 40U, {"a", "b"}});
-  out.push_back(Beat{{{1, 0, 17, 200, 4096}, {2, 1, -1, 0, 0}}});
+  out.push_back(Beat{{{1, 0, 17, 200, 4096}, {2, 1, -1, 0, 0}}, 1234567890123});
+  out.push_back(Beat{{}, std::nullopt});
   out.push_back(Lost{3, Cause::memory, "too much", "tail\nof log", 99, 12, true});
   Setup setup;
   setup.trainer = {"cnn", R"({"epochs": 3})", "loss", ~0ULL, "/data", "/cache", "/base",

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
+#include "engine/json.h"
 #include "store/query.h"
 #include "store/sqlite.h"
 #include "store/sqlite_store.h"
@@ -190,21 +192,28 @@ ExperimentSpec make_spec(const Case& c, const std::string& database) {
   spec.verdict_lag = c.verdict_lag;
   if (c.search != "grid" && c.search != "genetic") spec.budget.max_trials = c.trials;
   spec.budget.max_failed_trials = c.max_failed;
+  spec.budget.max_wall_time = c.max_wall_time;
   spec.constraints = c.constraints;
   spec.resources.memory_per_trial = c.memory;
   spec.initial_points = c.initial_points;
+  if (!c.known.empty()) spec.warm_start = WarmStart{};
   spec.fault_tolerance.checkpoint_every_epochs = c.checkpoint_every;
   spec.fault_tolerance.max_retries_per_trial = c.max_retries;
+  spec.fault_tolerance.max_initial_failures = c.max_initial_failures;
   spec.output.database = database;
   spec.output.keep_best = c.checkpoint_every > 0 ? 2 : 0;
   spec.trainer_name = "toy";
   spec.trainer = "{}";
-  spec.config = "{}";
+  Json config = {{"budget", Json::object()}, {"objective", Json::object()}};
+  if (spec.budget.max_trials) config["budget"]["max_trials"] = *spec.budget.max_trials;
+  if (c.max_failed) config["budget"]["max_failed_trials"] = *c.max_failed;
+  if (c.target) config["objective"]["target"] = *c.target;
+  spec.config = config.dump();
   return spec;
 }
 
 Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults,
-            const std::string& events) {
+            const std::string& events, CommandDesk* desk) {
   const ExperimentSpec spec = make_spec(c, database);
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
@@ -225,6 +234,8 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   options.lease = shape.nodes > 1 ? Millis{4000} : Millis{0};
   options.verify_every = 1;
   if (c.checkpoint_every > 0) options.files_dir = files_of(database);
+  options.desk = desk;
+  options.known_trials = [&c] { return c.known; };
   if (!events.empty()) {
     Reader reader(events);
     options.replay = reader.facts(reader.experiment(""));

@@ -37,7 +37,10 @@ struct Case {
   std::optional<std::int64_t> max_failed;  // max_failed_trials
   std::vector<Constraint> constraints;     // on parameters, or on the toy's "size"
   std::optional<std::uint64_t> memory;     // per trial; see make_toy_planner()
+  int max_initial_failures = 5;
+  std::optional<Millis> max_wall_time;
   std::vector<ParamSet> initial_points;
+  std::vector<Trial> known;  // of a warm start
 };
 
 ExperimentSpec make_spec(const Case& c, const std::string& database);
@@ -58,8 +61,9 @@ std::string difference(const std::string& table, const std::string& expected);
 // Where the case's checkpoints lie.
 std::string files_of(const std::string& database);
 
-// Runs, or goes on with, the case in this database; with `events` it repeats that one's event log.
+// Runs, or goes on with, the case in this database; with `events` it repeats that one's event log;
+// with a desk it obeys the commands that come there.
 Outcome run(const Case& c, const std::string& database, Shape shape, Faults faults = {},
-            const std::string& events = "");
+            const std::string& events = "", CommandDesk* desk = nullptr);
 
 }  // namespace brood::simulation

@@ -30,6 +30,8 @@ class Cluster::Host final : public ProcessHost {
     return children_.count(worker) ? 1U << 20 : 0;
   }
 
+  std::optional<std::uint64_t> memory_free() override { return cluster_.shape_.free_bytes; }
+
   // The process ends by this signal; its supervisor hears of it a little later.
   void die(int worker, int signal, bool by_us) {
     const auto at = children_.find(worker);

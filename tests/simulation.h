@@ -48,6 +48,7 @@ struct Shape {
   std::uint64_t seed = 1;  // of the delays and faults, not of the experiment
   Millis delay_max{20};    // of a frame
   Millis slice{50};        // virtual time that a worker's turn takes, up to twice of it
+  std::optional<std::uint64_t> free_bytes;  // what each node says that it could still give
   std::vector<std::vector<std::string>> numeric_classes;  // that the nodes offer; empty: any
 };
 

@@ -70,7 +70,7 @@ const std::vector<Confined> kConfined = {
     {"jpeglib.h", 1, {"trainers"}},
     {"png.h", 2, {"trainers", "cli"}},
     {"Eigen/", 4, {"trainers"}},
-    {"nlohmann/json.hpp", 32, {"engine", "strategies", "trainers", "store", "cli"}},
+    {"nlohmann/json.hpp", 37, {"engine", "strategies", "trainers", "store", "cli"}},
 };
 
 // Not headers in the usual sense: a body that several sources include, each for itself.

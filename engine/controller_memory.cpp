@@ -1,0 +1,62 @@
+// Which idle executor a trial may take: one whose host has the memory that the plan asks for. A
+// host where nothing runs takes any trial, so that none waits for ever.
+#include <algorithm>
+
+#include "engine/controller.h"
+#include "engine/units.h"
+
+namespace brood {
+
+std::uint64_t Controller::planned_bytes(TrialId k) {
+  Live& live = live_.at(k);
+  if (!live.bytes) live.bytes = planner_.estimate(trial(k).params).bytes;
+  return *live.bytes;
+}
+
+// What the trials of this worker will take beyond what the worker has now. A worker keeps what an
+// earlier trial took, and uses it again.
+std::uint64_t Controller::still_to_take(Address address) {
+  const WorkerRecord& worker = *executors_.worker(address);
+  std::uint64_t planned = 0;
+  for (const auto& held : worker.slots)
+    if (held && live_.count(*held) > 0) planned += planned_bytes(*held);
+  return planned > worker.rss ? planned - worker.rss : 0;
+}
+
+// In words; empty when the place has room for it.
+std::string Controller::short_of_memory(TrialId k, Place place) {
+  const Node& node = *executors_.node(place.worker.node);
+  const std::uint64_t planned = planned_bytes(k);
+  if (!node.free || planned == 0) return {};
+  std::uint64_t promised = 0;
+  bool empty = true;
+  for (const auto& [address, worker] : executors_.workers()) {
+    if (address.node != place.worker.node) continue;
+    for (const auto& held : worker.slots) empty = empty && !held;
+    promised += still_to_take(address);
+  }
+  const std::uint64_t has = executors_.worker(place.worker)->rss;
+  const std::uint64_t needs = planned > has ? planned - has : 0;
+  if (empty || needs + promised <= *node.free) return {};
+  const std::uint64_t left = *node.free > promised ? *node.free - promised : 0;
+  return "it waits for memory: its plan needs " + size_text(planned) + ", and " + node.hello.host +
+         " has " + size_text(left) + " left beside the trials that run there";
+}
+
+// nullopt: no idle executor has room; the trial waits and its row says why.
+std::optional<Place> Controller::place_for(TrialId k) {
+  std::string why;
+  for (const Place place : executors_.idle()) {
+    why = short_of_memory(k, place);
+    if (why.empty()) return place;
+  }
+  retry_.insert(k);
+  Trial& t = trial(k);
+  if (t.why.empty()) {
+    t.why = why;
+    change(t);
+  }
+  return std::nullopt;
+}
+
+}  // namespace brood
