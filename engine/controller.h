@@ -211,7 +211,9 @@ class Controller {
   std::string broken_constraint(const Trial& trial, int epoch) const;
   void retain_checkpoints(const Trial& trial);
   void drop_checkpoints(TrialId k, int keep_from_epoch);
+  std::optional<Assignment::Worth> worth_keeping(bool resumed) const;
   void sweep_checkpoints(TrialId k);
+  void remove_empty_dir(TrialId k);
   void sweep_all_checkpoints();
   bool saves() const;
   void delete_dropped();

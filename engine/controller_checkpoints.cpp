@@ -1,6 +1,7 @@
 // Checkpoints, as the controller keeps them: a cache of deterministic computations. What the record
 // names exists until something durable has replaced it; what the record does not name is removed.
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <utility>
 
@@ -76,8 +77,16 @@ void Controller::delete_dropped() {
     if (kept != checkpoints_.end() && kept->second.count(gone.epoch) > 0) continue;  // saved anew
     std::error_code gone_already;
     std::filesystem::remove(gone.path, gone_already);
+    remove_empty_dir(gone.trial);
     put(CheckpointDropped{gone.trial, gone.epoch});
   }
+}
+
+// A million trials must not leave a million folders. Not while it runs: its worker writes there.
+void Controller::remove_empty_dir(TrialId k) {
+  if (live_.count(k) > 0) return;
+  std::error_code not_empty;
+  std::filesystem::remove(trial_dir(k), not_empty);
 }
 
 bool Controller::saves() const {
@@ -106,6 +115,7 @@ void Controller::sweep_checkpoints(TrialId k) {
     if (half_written || (path.extension() == ".ckpt" && !known(path)))
       std::filesystem::remove(path, ignored);
   }
+  remove_empty_dir(k);
 }
 
 void Controller::sweep_last_words() {
@@ -124,6 +134,17 @@ void Controller::sweep_all_checkpoints() {
                         number.find_first_not_of("0123456789") == std::string::npos;
     if (name.starts_with(prefix) && digits) sweep_checkpoints(std::stoll(number));
   }
+}
+
+// A trial that does not beat the last of the kept ones, all of which have smaller numbers, will
+// not be kept. One that resumes no longer knows what it reached before.
+std::optional<Assignment::Worth> Controller::worth_keeping(bool resumed) const {
+  const bool any_epoch = spec_.objective.reduce == Objective::Reduce::best;
+  const auto keep = static_cast<std::size_t>(std::max(1, spec_.output.keep_best));
+  if (best_.size() < keep || (resumed && any_epoch)) return std::nullopt;
+  const Trial& last = trials_[static_cast<std::size_t>(best_.back())];
+  if (!std::isfinite(*last.objective)) return std::nullopt;
+  return Assignment::Worth{*last.objective, spec_.objective.maximize, any_epoch};
 }
 
 // Keeps the checkpoints of the best keep_best trials; best_ also remembers the best of all.

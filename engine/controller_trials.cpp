@@ -200,6 +200,7 @@ void Controller::assign(TrialId k, Place place) {
     const int every = spec_.fault_tolerance.checkpoint_every_epochs;
     a.save_every_epochs = every > 0 ? every : spec_.output.keep_best > 0 ? t.last_epoch : 0;
     if (a.save_every_epochs == 0) a.save_dir.clear();
+    a.save_last_if = worth_keeping(a.first_epoch > t.first_epoch);
   }
   const WorkerRecord& worker = *executors_.worker(place.worker);
   t.state = TrialState::running;

@@ -186,19 +186,23 @@ void get(const Json&, Shutdown&) {}
 
 Json put(const Assign& m) {
   const Assignment& a = m.assignment;
-  return {{"is", "assign"},
-          {"session", m.session},
-          {"slot", m.slot},
-          {"trial", a.trial},
-          {"attempt", a.attempt},
-          {"params", to_json(a.params)},
-          {"first_epoch", a.first_epoch},
-          {"last_epoch", a.last_epoch},
-          {"seed", a.seed},
-          {"resume_from", a.resume_from},
-          {"save_dir", a.save_dir},
-          {"save_every_epochs", a.save_every_epochs},
-          {"log", a.log}};
+  return {
+      {"is", "assign"},
+      {"session", m.session},
+      {"slot", m.slot},
+      {"trial", a.trial},
+      {"attempt", a.attempt},
+      {"params", to_json(a.params)},
+      {"first_epoch", a.first_epoch},
+      {"last_epoch", a.last_epoch},
+      {"seed", a.seed},
+      {"resume_from", a.resume_from},
+      {"save_dir", a.save_dir},
+      {"save_every_epochs", a.save_every_epochs},
+      {"save_last_if", a.save_last_if ? Json{a.save_last_if->better_than, a.save_last_if->maximize,
+                                             a.save_last_if->any_epoch}
+                                      : Json()},
+      {"log", a.log}};
 }
 void get(const Json& j, Assign& m) {
   m.session = field<std::int64_t>(j, "session");
@@ -213,6 +217,12 @@ void get(const Json& j, Assign& m) {
   a.resume_from = field<std::string>(j, "resume_from");
   a.save_dir = field<std::string>(j, "save_dir");
   a.save_every_epochs = field<int>(j, "save_every_epochs");
+  if (const Json worth = field<Json>(j, "save_last_if"); !worth.is_null()) {
+    if (!worth.is_array() || worth.size() != 3 || !worth[0].is_number() || !worth[1].is_boolean() ||
+        !worth[2].is_boolean())
+      throw UserError("a frame's save_last_if is not [number, bool, bool]: " + worth.dump());
+    a.save_last_if = {worth[0].get<double>(), worth[1].get<bool>(), worth[2].get<bool>()};
+  }
   a.log = field<std::string>(j, "log");
 }
 

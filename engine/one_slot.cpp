@@ -31,6 +31,7 @@ class OneSlot final : public Trainer {
     assignment_ = assignment;
     reported_epoch_ = assignment.first_epoch - 1;
     save_asked_ = false;
+    worth_saving_ = false;
   }
 
   void stop(int) override { release(); }
@@ -45,6 +46,7 @@ class OneSlot final : public Trainer {
   void work(Millis slice, std::vector<Event>& events);
   void after_report(Report report, std::vector<Event>& events);
   void save_checkpoint(std::vector<Event>& events);
+  void weigh(const Metric* objective);
   void release() {
     training_.reset();
     assigned_ = false;
@@ -67,6 +69,7 @@ class OneSlot final : public Trainer {
   std::unique_ptr<Training> training_;
   int reported_epoch_ = 0;
   bool save_asked_ = false;
+  bool worth_saving_ = false;  // after the last epoch
 };
 
 std::vector<Event> OneSlot::advance(Millis slice) {
@@ -115,6 +118,7 @@ void OneSlot::after_report(Report report, std::vector<Event>& events) {
                                                  std::to_string(reported_epoch_));
   reported_epoch_ = report.epoch;
   const Metric* const objective = report.find(objective_);
+  weigh(objective);
   const bool nan = objective != nullptr && std::isnan(objective->value);
   Event event;
   event.kind = Event::Kind::report;
@@ -127,8 +131,21 @@ void OneSlot::after_report(Report report, std::vector<Event>& events) {
   }
   const int every = assignment_.save_every_epochs;
   const bool last = reported_epoch_ == assignment_.last_epoch;
-  const bool due = every > 0 && (last || reported_epoch_ % every == 0);
+  const bool due = every > 0 && (last ? worth_saving_ : reported_epoch_ % every == 0);
   if ((due || save_asked_) && !assignment_.save_dir.empty()) save_checkpoint(events);
+}
+
+// Is what was just reported better than what is kept already?
+void OneSlot::weigh(const Metric* objective) {
+  const auto& worth = assignment_.save_last_if;
+  if (!worth) {
+    worth_saving_ = true;
+    return;
+  }
+  const bool better =
+      objective != nullptr && (worth->maximize ? objective->value > worth->better_than
+                                               : objective->value < worth->better_than);
+  worth_saving_ = better || (worth->any_epoch && worth_saving_);
 }
 
 void OneSlot::save_checkpoint(std::vector<Event>& events) {

@@ -24,8 +24,15 @@ struct Assignment {
   std::uint64_t seed = 0;
   std::string resume_from;    // checkpoint to start from; empty: from scratch
   std::string save_dir;       // folder for checkpoints, made on demand; empty: never save
-  int save_every_epochs = 0;  // 0: only when asked
-  std::string log;            // file that takes the trial's own output
+  int save_every_epochs = 0;  // and after the last one; 0: only when asked
+  // What makes a checkpoint after the last epoch needless: it would be deleted at once. A hint.
+  struct Worth {
+    double better_than = 0;  // the objective of the last trial that is kept now
+    bool maximize = true;
+    bool any_epoch = false;  // the objective's best value counts, not its last
+  };
+  std::optional<Worth> save_last_if;  // absent: always
+  std::string log;                    // file that takes the trial's own output
 };
 
 struct Event {

@@ -69,6 +69,8 @@ std::vector<Message> one_of_each() {
   assign.assignment.params.set("filters[1]", std::string("wide"));
   assign.assignment.seed = ~0ULL;
   out.push_back(assign);
+  assign.assignment.save_last_if = Assignment::Worth{0.25, false, true};
+  out.push_back(assign);
   out.push_back(Stop{1, 2, 3});
   out.push_back(Save{1, 2, 3});
   out.push_back(Ack{1LL << 60U});
@@ -88,6 +90,10 @@ TEST(Message, DecodesToWhatWasEncoded) {
   EXPECT_EQ(assign.assignment.params.real("x"), 1.0);
   EXPECT_TRUE(std::holds_alternative<double>(*assign.assignment.params.find("x")));
   EXPECT_EQ(assign.assignment.params.whole("n"), 1);
+  ASSERT_TRUE(assign.assignment.save_last_if);
+  EXPECT_EQ(assign.assignment.save_last_if->better_than, 0.25);
+  EXPECT_FALSE(assign.assignment.save_last_if->maximize);
+  EXPECT_TRUE(assign.assignment.save_last_if->any_epoch);
   EXPECT_EQ(assign.assignment.seed, ~0ULL);
 }
 

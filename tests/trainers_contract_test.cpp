@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "tests/trainers_drive.h"
@@ -186,6 +187,34 @@ INSTANTIATE_TEST_SUITE_P(
                          [] { return program_setup("persistent", R"("persistent": true, )"); }},
                     Case{"PythonExample", example}, Case{"Cnn", cnn}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
+
+TEST(OneSlot, SavesTheLastEpochOnlyWhenItBeatsWhatIsKept) {
+  const TestFolder folder;
+  const auto saved = [&](TrialId id, std::optional<Assignment::Worth> worth, int every = 3) {
+    const auto trainer = make_trainer(synthetic());
+    Assignment assignment = trial_of(id, 3);
+    assignment.save_dir = folder.path("checkpoints");
+    assignment.save_every_epochs = every;
+    assignment.save_last_if = worth;
+    trainer->start(0, assignment);
+    std::vector<int> epochs;
+    std::vector<double> losses;
+    for (const Event& event : drive_to_end(*trainer)) {
+      if (event.kind == Event::Kind::saved) epochs.push_back(event.epoch);
+      if (event.kind == Event::Kind::report) losses.push_back(event.report.find("loss")->value);
+    }
+    return std::pair(epochs, losses);
+  };
+  const std::vector<double> losses = saved(1, {}).second;
+  const double last = losses.back(), least = *std::min_element(losses.begin(), losses.end());
+  EXPECT_THAT(saved(1, {}).first, ElementsAre(3));
+  EXPECT_THAT(saved(1, Assignment::Worth{last + 1e-9, false, false}).first, ElementsAre(3));
+  EXPECT_THAT(saved(1, Assignment::Worth{last, false, false}).first, ElementsAre());
+  EXPECT_THAT(saved(1, Assignment::Worth{last + 1e-9, true, false}).first, ElementsAre());
+  EXPECT_THAT(saved(1, Assignment::Worth{least + 1e-9, false, true}).first, ElementsAre(3));
+  EXPECT_THAT(saved(1, Assignment::Worth{least, false, true}).first, ElementsAre());
+  EXPECT_THAT(saved(1, Assignment::Worth{least, false, true}, 2).first, ElementsAre(2));
+}
 
 TEST(Trainers, EveryNamedTrainerIsInTheSuite) {
   EXPECT_THAT(trainer_names(), ElementsAre("cnn", "command", "synthetic"));
