@@ -72,7 +72,7 @@ void read_limit(const std::string& word, const ExperimentSpec& spec, const std::
                     "with `brood resume --set`");
   const std::string block = key == "target" ? "objective" : "budget";
   Json changed = parse_json(config);
-  changed[block].erase(key);
+  if (changed.contains(block)) changed[block].erase(key);
   std::vector<std::string> overrides;
   if (word != "none") overrides.push_back("/" + block + "/" + key + "=" + word);
   ExperimentSpec set;
@@ -107,7 +107,7 @@ class ControlDesk final : public CommandDesk {
         command.id = request->id;
         if (command.kind == Kind::set) remember(command);
         return command;
-      } catch (const UserError& error) {
+      } catch (const std::exception& error) {  // whatever a line holds, the run goes on
         answer(request->id, {false, error.what()});
       }
     }
@@ -126,8 +126,10 @@ class ControlDesk final : public CommandDesk {
     Json& block = config[command.key == "target" ? "objective" : "budget"];
     if (command.value)
       block[command.key] = parse_json(command.json);
-    else
+    else if (block.is_object())
       block.erase(command.key);
+    else
+      block = Json::object();
     config_ = config.dump();
   }
 

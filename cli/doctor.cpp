@@ -205,20 +205,22 @@ int doctor_command(const DoctorOptions& options, std::ostream& out) {
   Findings findings;
   look_at_nodes(findings);
   look_at_limits(findings);
-  std::string folder = fs::current_path().string();
-  if (!options.where.database.empty()) {
-    const Where where = resolved(options.where);
-    const auto parent = fs::absolute(where.database).parent_path();
-    if (fs::is_directory(parent)) folder = parent.string();
-    look_at_storage(folder, findings);
-    std::error_code missing;
-    if (fs::exists(where.database, missing)) {
-      Asked asked = ask(options.where);
-      look_at_database(asked, findings);
-      if (options.verify) verify_proposals(asked, findings);
-    }
+  const Where where = resolved(options.where);
+  const fs::path database = fs::absolute(where.database);
+  std::error_code missing;
+  const bool there = fs::exists(database, missing);
+  const bool folder_there = fs::is_directory(database.parent_path(), missing);
+  look_at_storage((folder_there ? database.parent_path() : fs::current_path()).string(), findings);
+  if (there) {
+    Asked asked = ask(options.where);
+    look_at_database(asked, findings);
+    if (options.verify) verify_proposals(asked, findings);
   } else {
-    look_at_storage(folder, findings);
+    // Asked for by name, or to be verified, it should be there; a config's comes with its run.
+    const bool named = options.verify || (!options.where.database.empty() &&
+                                          options.where.database == where.database);
+    findings.add("database", named ? Finding::bad : Finding::note,
+                 where.database + ": there is none" + (named ? "" : " yet"));
   }
   print(findings.table(), options.format, terminal_width(), out);
   return findings.bad() ? 1 : 0;

@@ -10,7 +10,7 @@ namespace brood {
 
 // `brood doctor [DB|CONFIG] [-e NAME] [--json]`; under mpirun every rank says what it sees.
 struct DoctorOptions {
-  Where where;          // database empty: none is looked at, and the current folder is tried
+  Where where;
   bool verify = false;  // makes every proposal of the record again and compares it
   Format format = Format::people;
 };

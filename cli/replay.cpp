@@ -74,6 +74,10 @@ int replay_command(const ReplayOptions& options, std::ostream& out) {
     out << "trial " << trial.id << " is a duplicate of trial " << *trial.same_as << "\n";
     trial = asked.reader.trial(asked.experiment, *trial.same_as);
   }
+  if (trial.origin == Origin::warm)
+    throw UserError("trial " + std::to_string(trial.id) +
+                    " was not trained here: its result came with warm_start; replay it in the "
+                    "database that it came from");
   if (trial.reports.empty()) {
     out << "trial " << trial.id << " has no reports to compare with\n";
     return 1;

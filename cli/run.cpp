@@ -354,6 +354,7 @@ int run_command(const RunOptions& options) {
     Signals signals(controller);
     ending = controller.run();
   }
+  desk.desk.reset();  // before another run may open the database and a socket of its own
   store.reset();
   transport.reset();
   controller.sweep_last_words();

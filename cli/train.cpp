@@ -44,6 +44,10 @@ TrainJob job_of_trial(const TrainOptions& options) {
     throw UserError("--trial trains what the record says: leave out --set and --param");
   Asked asked = ask(options.where);
   const Trial trial = with_result(asked.reader, asked.experiment, *options.trial);
+  if (trial.origin == Origin::warm)
+    throw UserError("trial " + std::to_string(trial.id) +
+                    " was not trained here: its result came with warm_start; train it from the "
+                    "database that it came from");
   if (trial.parent)
     throw UserError("trial " + std::to_string(trial.id) + " went on from trial " +
                     std::to_string(*trial.parent) + ": it cannot be trained from the beginning");

@@ -133,6 +133,7 @@ class Controller {
   CommandAnswer go_on();
   CommandAnswer cancel(const Command& command);
   CommandAnswer add(const Command& command);
+  void make_pending_additions();
   CommandAnswer set(const Command& command);
   void answer_durable();
   void note(const std::string& kind, const std::string& text);

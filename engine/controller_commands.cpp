@@ -1,6 +1,7 @@
 // What people ask of a running controller. What changes the table is written down with the trial at
 // which it takes effect, then done; the answer goes out when that is durable.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -19,7 +20,8 @@ CommandAnswer refused(std::string why) { return {false, std::move(why)}; }
 
 std::string limit_text(const std::optional<double>& limit) {
   if (!limit) return "none";
-  const auto whole = static_cast<std::int64_t>(*limit);
+  // Beyond that a double has no fraction, and soon no place in 64 bits.
+  const auto whole = std::abs(*limit) < 9e15 ? static_cast<std::int64_t>(*limit) : 0;
   return static_cast<double>(whole) == *limit ? std::to_string(whole) : to_text(Value{*limit});
 }
 
@@ -43,6 +45,10 @@ void Controller::answer_durable() {
 
 CommandAnswer Controller::obey(const Command& command) {
   if (closing_ || interrupted_) return refused("the run is about to end");
+  const bool changes = command.kind == Command::Kind::cancel ||
+                       command.kind == Command::Kind::add || command.kind == Command::Kind::set;
+  if (changes && facts_.replays())
+    return refused("this run repeats the event log of another, and would no longer");
   switch (command.kind) {
     case Command::Kind::pause:
       return pause(command.now);
@@ -176,7 +182,20 @@ void Controller::end_cancelled(TrialId k, Live& live, const Cancellation& cancel
   finish(k, TrialState::cancelled, Cause::command, cancelled.why);
 }
 
+// Trials that were added before a kill and not yet made.
+void Controller::make_pending_additions() {
+  while (const Addition* pending =
+             facts_.interventions().addition(static_cast<TrialId>(trials_.size()))) {
+    const auto k = static_cast<TrialId>(trials_.size());
+    upcoming_.reset();
+    Suggestion given;
+    given.proposal.params = pending->params;
+    if (add_trial(std::move(given), Origin::user)) retry_.insert(k);
+  }
+}
+
 CommandAnswer Controller::add(const Command& command) {
+  make_pending_additions();
   const auto same = points_.find(command.params);
   if (used_up() && !same)
     return refused("max_trials is used up (" + limit_text(limits_.max_trials) +
@@ -212,6 +231,7 @@ CommandAnswer Controller::set(const Command& command) {
   }
   Json config = parse_json(config_);
   Json& block = config[name == "target" ? "objective" : "budget"];
+  if (block.is_null()) block = Json::object();
   if (name == "max_wall_time" && block.contains(name)) before = block[name].dump();
   if (command.value)
     block[name] = parse_json(command.json);

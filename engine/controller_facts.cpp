@@ -25,8 +25,11 @@ void Controller::load_facts(const History& history) {
   Facts given;
   for (const EventLogged& event : *options_.replay) given.add(event);
   if (!facts_.replays()) put(replay_event(given.size(), clock_.wall_us()));
-  for (const EventLogged& event : *options_.replay)
-    if (facts_.add(event)) put(event);
+  for (const EventLogged& event : *options_.replay) {
+    const bool knew = facts_.known_trials().has_value();
+    const bool fresh = facts_.add(event);
+    if (fresh || knew != facts_.known_trials().has_value()) put(event);
+  }
   facts_.add(replay_event(given.size(), 0));
 }
 

@@ -124,8 +124,8 @@ void Controller::check_failures() {
         Ending{"failed",
                "the first " + std::to_string(first_failures_.count) +
                    " trials all failed for one reason (fault_tolerance.max_initial_failures is " +
-                   std::to_string(first) + "), trial " + std::to_string(first_failures_.first) +
-                   " with: " + first_failures_.why};
+                   std::to_string(first) + "; with 0 the run goes on), trial " +
+                   std::to_string(first_failures_.first) + " with: " + first_failures_.why};
   closed_by_failures_ = closing_.has_value();
 }
 

@@ -26,12 +26,14 @@ std::uint64_t Controller::still_to_take(Address address) {
 // In words; empty when the place has room for it.
 std::string Controller::short_of_memory(TrialId k, Place place) {
   const Node& node = *executors_.node(place.worker.node);
+  if (!node.free) return {};
   const std::uint64_t planned = planned_bytes(k);
-  if (!node.free || planned == 0) return {};
+  if (planned == 0) return {};
   std::uint64_t promised = 0;
   bool empty = true;
   for (const auto& [address, worker] : executors_.workers()) {
-    if (address.node != place.worker.node) continue;
+    // Ranks of one host share its memory.
+    if (executors_.node(address.node)->hello.host != node.hello.host) continue;
     for (const auto& held : worker.slots) empty = empty && !held;
     promised += still_to_take(address);
   }

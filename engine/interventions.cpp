@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -36,7 +37,8 @@ std::optional<double> real(const std::optional<T>& whole) {
 
 Json limit_to_json(const std::optional<double>& limit) {
   if (!limit) return nullptr;
-  const auto whole = static_cast<std::int64_t>(*limit);
+  // Beyond that a double has no fraction, and soon no place in 64 bits.
+  const auto whole = std::abs(*limit) < 9e15 ? static_cast<std::int64_t>(*limit) : 0;
   if (static_cast<double>(whole) == *limit) return whole;
   return *limit;
 }

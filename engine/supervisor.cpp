@@ -32,7 +32,7 @@ Supervisor::Supervisor(int node, NodeHello self, ProcessHost& processes, Uplink 
     : node_(node), self_(std::move(self)), processes_(processes), uplink_(std::move(uplink)) {}
 
 void Supervisor::begin(Millis now) {
-  next_beat_ = now + kBeat;
+  next_beat_ = now;  // the free memory is known before the first trial starts
   uplink_({node_, 0}, encode(self_));
 }
 

@@ -135,6 +135,15 @@ std::string recorded(const TestFolder& folder) {
   return folder / "x.db";
 }
 
+TEST(Doctor, MissesADatabaseThatIsNotThere) {
+  TestFolder folder;
+  DoctorOptions options;
+  options.where.database = folder / "nosuch.db";
+  std::ostringstream out;
+  EXPECT_EQ(doctor_command(options, out), 1);
+  EXPECT_THAT(out.str(), HasSubstr("nosuch.db: there is none"));
+}
+
 TEST(Doctor, FindsASoundDatabaseSoundAndATamperedOneNot) {
   TestFolder folder;
   DoctorOptions options;

@@ -141,7 +141,7 @@ TEST_P(EveryExperiment, EndsTheSameAsItsRepetitionFromTheEventLog) {
     shape.workers_per_node = 7;
     shape.seed = seed;
     Faults faults;
-    faults.crash_chance = 0.01;
+    faults.crash_chance = 0.03;
     faults.drop_chance = 0.05;
     const Outcome first = run(c, noisy, shape, faults);
     differ += first.table != quiet_table;
