@@ -7,12 +7,12 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/config.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/units.h"
 #include "store/lock.h"
 

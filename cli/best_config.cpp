@@ -1,8 +1,7 @@
 #include "cli/best_config.h"
 
-#include <nlohmann/json.hpp>
-
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/resolve.h"
 
 namespace brood {

@@ -1,11 +1,11 @@
 #include "cli/chosen_point.h"
 
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "cli/config_space.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 
 namespace brood {

@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/json_text.h"
 
 namespace brood {

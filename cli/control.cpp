@@ -1,11 +1,10 @@
 #include "cli/control.h"
 
-#include <nlohmann/json.hpp>
-
 #include "cli/asked.h"
 #include "cli/control_socket.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/node.h"
 
 namespace brood {

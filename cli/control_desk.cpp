@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "engine/error.h"
 #include "engine/interventions.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 
 namespace brood {

@@ -1,7 +1,6 @@
 // brood data describe: the data set of a config, or one by itself, in numbers and pictures.
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/config.h"
@@ -10,6 +9,7 @@
 #include "cli/data_report.h"
 #include "cli/table.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/resolve.h"
 #include "trainers/cnn/dataset.h"
 #include "trainers/data/source.h"

@@ -1,13 +1,13 @@
 // The report on a data set for people and as JSON.
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/asked.h"
 #include "cli/data_report.h"
 #include "cli/table.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/units.h"
 
 namespace brood {

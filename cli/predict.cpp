@@ -4,12 +4,12 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "cli/asked.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "trainers/cnn/classifier.h"
 #include "trainers/cnn/model.h"
 #include "trainers/cnn/pictures.h"

@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "cli/asked.h"
 #include "cli/config.h"
@@ -21,6 +20,7 @@
 #include "engine/controller.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/local.h"
 #include "engine/mpi.h"
 #include "engine/node.h"

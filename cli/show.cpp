@@ -1,10 +1,10 @@
 // brood show: everything about one trial.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "cli/asked.h"
 #include "cli/why.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/units.h"
 
 namespace brood {

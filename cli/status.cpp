@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "cli/asked.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/units.h"
 
 namespace brood {

@@ -3,10 +3,10 @@
 #include <unistd.h>
 
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "cli/asked.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "cli/config_document.h"
 #include "cli/config_space.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "store/query.h"
 
 namespace brood {

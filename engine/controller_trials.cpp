@@ -3,12 +3,12 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "engine/controller.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

@@ -1,11 +1,11 @@
 // What is known before the first trial: results of another experiment, which become rows of this
 // one, so that a resume needs nothing else.
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "engine/controller.h"
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

@@ -1,12 +1,12 @@
 #include "engine/facts.h"
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

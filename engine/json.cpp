@@ -2,9 +2,9 @@
 
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

@@ -1,10 +1,10 @@
 #include "engine/message.h"
 
 #include <array>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

@@ -1,8 +1,7 @@
 #include "engine/template_node.h"
 
-#include <nlohmann/json.hpp>
-
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/json_text.h"
 #include "engine/suggest.h"
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

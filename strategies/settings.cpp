@@ -1,9 +1,9 @@
 #include "strategies/settings.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 
 namespace brood {

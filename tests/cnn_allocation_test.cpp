@@ -4,8 +4,7 @@
 // with each kind of layer and each optimizer, on every kernel set.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
+#include "engine/json_library.h"
 #include "tests/counting_new.h"
 #include "trainers/cnn/network.h"
 #include "trainers/cnn/training.h"
@@ -31,7 +30,7 @@ const char* const kLayers = R"([
   {"batch_norm": {}}, {"activation": {"name": "leaky_relu"}}, {"dropout": {"rate": 0.2}},
   {"dense": {"units": 300, "activation": "relu"}}, {"dense": {"units": 12}}])";
 
-nlohmann::json block_with(const nlohmann::json& optimizer, int train) {
+Json block_with(const Json& optimizer, int train) {
   return {{"dataset", {{"synthetic", {{"classes", 4}, {"size", 16}, {"train", train}}}}},
           {"validation", 0.3},
           {"epochs", 2},
@@ -43,22 +42,21 @@ nlohmann::json block_with(const nlohmann::json& optimizer, int train) {
           {"schedule", {{"name", "cosine"}, {"warmup_epochs", 0.5}}},
           {"report", {"class_accuracy", "cost"}},
           {"augment",
-           {{{"flip", nlohmann::json::object()}},
+           {{{"flip", Json::object()}},
             {{"translate", {{"pixels", 1}}}},
             {{"cutout", {{"size", 3}}}},
             {{"mixup", {{"alpha", 0.3}}}}}},
-          {"layers", nlohmann::json::parse(kLayers)}};
+          {"layers", Json::parse(kLayers)}};
 }
 
-NetworkSpec spec_of(const nlohmann::json& block) {
+NetworkSpec spec_of(const Json& block) {
   std::vector<Problem> problems;
   NetworkSpec spec = parse_network(block.dump(), problems);
   for (const Problem& p : problems) ADD_FAILURE() << p.pointer << ": " << p.message;
   return spec;
 }
 
-const nlohmann::json kSgd = {
-    {"name", "sgd"}, {"learning_rate", 0.01}, {"momentum", 0.9}, {"clip_norm", 1.0}};
+const Json kSgd = {{"name", "sgd"}, {"learning_rate", 0.01}, {"momentum", 0.9}, {"clip_norm", 1.0}};
 
 TEST(Allocations, AreCounted) {
   std::vector<int> kept;
@@ -69,9 +67,9 @@ TEST(Allocations, AreCounted) {
 class EveryKernelSet : public testing::TestWithParam<const Kernels*> {};
 
 TEST_P(EveryKernelSet, AllocatesNothingInAStep) {
-  for (const nlohmann::json& optimizer :
-       {kSgd, nlohmann::json{{"name", "adam"}, {"learning_rate", 0.001}},
-        nlohmann::json{{"name", "rmsprop"}, {"learning_rate", 0.001}, {"momentum", 0.5}}}) {
+  for (const Json& optimizer :
+       {kSgd, Json{{"name", "adam"}, {"learning_rate", 0.001}},
+        Json{{"name", "rmsprop"}, {"learning_rate", 0.001}, {"momentum", 0.5}}}) {
     const NetworkSpec spec = spec_of(block_with(optimizer, 64));
     Network network(make_plan(spec, {16, 16, 1, 4, 45, 19, 0}), spec.optimizer, *GetParam(),
                     spec.label_smoothing);

@@ -11,9 +11,9 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "engine/json_library.h"
 #include "trainers/cnn/checkpoint.h"
 #include "trainers/cnn/cnn.h"
 #include "trainers/cnn/light_kernels.h"
@@ -53,8 +53,8 @@ TrainingInput input_of(const std::string& json, const Kernels& kernels) {
   return input;
 }
 
-std::string changed(const nlohmann::json& patch) {
-  nlohmann::json json = nlohmann::json::parse(kEverything);
+std::string changed(const Json& patch) {
+  Json json = Json::parse(kEverything);
   json.merge_patch(patch);
   return json.dump();
 }
@@ -368,7 +368,7 @@ TEST(CnnGeneticExample, PlansAndTrainsPlainAndResidualBlocks) {
   const char* source = std::getenv("BROOD_SOURCE_DIR");
   ASSERT_NE(source, nullptr) << "set BROOD_SOURCE_DIR to the source tree";
   const std::string text = content(std::string(source) + "/examples/fashion-mnist-genetic.json");
-  nlohmann::json block = nlohmann::json::parse(text, nullptr, true, true)["trainer"];
+  Json block = Json::parse(text, nullptr, true, true)["trainer"];
   block["dataset"] = {{"synthetic", {{"size", 12}, {"train", 60}, {"test", 10}}}};
   TrainerSetup setup;
   setup.config = block.dump();

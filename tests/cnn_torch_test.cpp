@@ -11,16 +11,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "engine/json_library.h"
 #include "trainers/cnn/network.h"
 #include "trainers/cnn/schedule.h"
 #include "trainers/cnn/winograd.h"
 
 namespace brood::cnn {
 namespace {
-
-using Json = nlohmann::json;
 
 // Of the largest value of an array. Winograd's sums lose about a digit (docs/network.md). Where
 // sums cancel, PyTorch's own single precision is further off: by so many times that we may be too.

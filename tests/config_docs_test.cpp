@@ -6,11 +6,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cli/config_keys.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 namespace {

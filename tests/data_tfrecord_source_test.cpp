@@ -9,9 +9,9 @@
 
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "tfrecord_writer.h"
 #include "trainers/data/dataset.h"
 #include "trainers/data/source.h"

@@ -5,10 +5,10 @@
 
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <regex>
 
 #include "cli/bitmap.h"
+#include "engine/json_library.h"
 #include "store/sqlite.h"
 #include "tests/onnx_reader.h"
 #include "tests/shell_fixture.h"
@@ -51,10 +51,10 @@ class Models : public Shell {
     return rows.step() ? rows.real(0) : std::nan("");
   }
 
-  nlohmann::json json(const std::string& command) const {
+  Json json(const std::string& command) const {
     const Result result = shell(command);
     EXPECT_EQ(result.status, 0) << command << "\n" << result.output;
-    return nlohmann::json::parse(result.output, nullptr, false);
+    return Json::parse(result.output, nullptr, false);
   }
 
   // An IDX file of images that no part of a data set has.
@@ -250,7 +250,7 @@ TEST_F(Models, ThePageNamesEveryOptionAndWhatAFileHolds) {
   for (const auto& [key, value] : onnx.metadata) EXPECT_THAT(page, HasSubstr("`" + key + "`"));
   const std::string model = read("m.safetensors");
   const auto byte = [&model](std::size_t at) { return static_cast<unsigned char>(model[at]); };
-  const auto header = nlohmann::json::parse(model.substr(8, byte(0) + std::size_t{256} * byte(1)));
+  const auto header = Json::parse(model.substr(8, byte(0) + std::size_t{256} * byte(1)));
   for (const auto& [key, value] : header["__metadata__"].items())
     EXPECT_THAT(page, HasSubstr("| `" + key + "` |"));
 }

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "store/query.h"
 #include "store/sqlite.h"
 #include "store/sqlite_store.h"

@@ -8,11 +8,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "strategies/grid_walk.h"
 #include "strategies_driver.h"
 

@@ -8,13 +8,13 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 #include <sstream>
 
 #include "cli/config.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "tests/trainers_drive.h"
 #include "trainers/command_line.h"
 #include "trainers/trainers.h"

@@ -8,10 +8,10 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood {
 

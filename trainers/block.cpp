@@ -1,8 +1,8 @@
 #include "trainers/block.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "engine/json_library.h"
 #include "engine/json_text.h"
 #include "engine/params.h"
 #include "engine/suggest.h"

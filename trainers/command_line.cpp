@@ -1,10 +1,10 @@
 #include "trainers/command_line.h"
 
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 
 namespace brood {

@@ -14,10 +14,10 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 
+#include "engine/json_library.h"
 #include "engine/resolve.h"
 #include "engine/rng.h"
 #include "trainers/block.h"

@@ -14,10 +14,10 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "engine/json_library.h"
 #include "trainers/cnn/network.h"
 
 namespace {
@@ -92,7 +92,7 @@ int answer_peak(const std::string& set) {
 
 class Job {
  public:
-  Job(const nlohmann::json& job, const cnn::Kernels& kernels) {
+  Job(const Json& job, const cnn::Kernels& kernels) {
     std::vector<Problem> problems;
     const cnn::NetworkSpec spec = cnn::parse_network(job.at("block").dump(), problems);
     for (const Problem& problem : problems)
@@ -143,7 +143,7 @@ int answer_steps(const std::string& set) {
     if (line.starts_with("{")) {
       job.reset();
       std::ofstream("/proc/self/clear_refs") << "5";  // the peak begins anew
-      job = std::make_unique<Job>(nlohmann::json::parse(line), kernels_named(set));
+      job = std::make_unique<Job>(Json::parse(line), kernels_named(set));
       std::cout << job->flops() << std::endl;
       continue;
     }

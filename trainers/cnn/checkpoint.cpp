@@ -8,10 +8,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 
 namespace brood::cnn {
 

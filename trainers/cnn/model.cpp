@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <map>
 
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "trainers/cnn/checkpoint.h"
 
 namespace brood::cnn {
@@ -75,13 +76,27 @@ Model model_of(const Checkpoint& file, const std::optional<Description>& known) 
   return model;
 }
 
+// The order of keys makes no other network.
+Json sorted(const Json& json) {
+  if (json.is_object()) {
+    std::map<std::string, Json> members;
+    for (const auto& [key, value] : json.items()) members.emplace(key, sorted(value));
+    Json out = Json::object();
+    for (auto& [key, value] : members) out[key] = std::move(value);
+    return out;
+  }
+  if (!json.is_array()) return json;
+  Json out = Json::array();
+  for (const Json& element : json) out.push_back(sorted(element));
+  return out;
+}
+
 }  // namespace
 
 Description describe(const NetworkSpec& spec, const Dataset& data, const std::string& numeric_class,
                      std::uint64_t experiment_seed, std::uint64_t trial_seed) {
-  // Sorted: the order of keys makes no other network.
   Description out;
-  out.trainer = nlohmann::json::parse(spec.block).dump();
+  out.trainer = sorted(Json::parse(spec.block)).dump();
   out.data = divided(spec, shape_of(data));
   out.classes = data.class_names;
   out.numeric_class = numeric_class;

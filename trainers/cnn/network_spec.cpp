@@ -1,8 +1,8 @@
 #include "trainers/cnn/network_spec.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 #include "trainers/cnn/layer_spec.h"
 #include "trainers/data/object_reader.h"

@@ -4,11 +4,11 @@
 #include <bit>
 #include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "engine/error.h"
 #include "engine/json.h"
+#include "engine/json_library.h"
 #include "trainers/cnn/protobuf.h"
 
 namespace brood::cnn {

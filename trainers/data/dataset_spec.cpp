@@ -1,8 +1,8 @@
 #include "trainers/data/dataset_spec.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 #include "trainers/data/object_reader.h"
 #include "trainers/data/source.h"

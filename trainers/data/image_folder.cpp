@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "engine/json_library.h"
 #include "engine/params.h"
 #include "trainers/data/folder_files.h"
 #include "trainers/data/parallel.h"

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "engine/json_library.h"
 #include "engine/suggest.h"
 
 namespace brood::data {

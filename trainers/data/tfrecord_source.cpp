@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "engine/error.h"
+#include "engine/json_library.h"
 #include "engine/params.h"
 #include "trainers/data/parallel.h"
 #include "trainers/data/resize.h"
