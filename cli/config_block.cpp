@@ -46,6 +46,20 @@ bool in_range(const ConfigKey& key, const JsonPlace& place) {
   return place.kind() == Kind::whole && place.scalar() && *number >= key.min && *number <= key.max;
 }
 
+// 100 is meant as MiB or GiB, and would be bytes.
+std::string wrong_size(const JsonPlace& place, const std::string& otherwise) {
+  constexpr double kLeast = 0x1p20;
+  const bool bare = place.kind() == Kind::whole && place.scalar();
+  if ((!bare && place.kind() != Kind::text) || (bare && *place.number() < 1)) return otherwise;
+  if (!bare)
+    if (std::string wrong = refusal(parse_size, *place.text()); !wrong.empty()) return wrong;
+  const double bytes = bare ? *place.number() : static_cast<double>(parse_size(*place.text()));
+  if (bytes >= kLeast) return "";
+  const std::string number = place.dump();
+  return "should be at least 1MiB (is " + number +
+         (bare ? ", which is in bytes: with a unit it would be \"" + number + "MiB\")" : ")");
+}
+
 // What is wrong with the form of a value; empty: nothing.
 std::string wrong_form(const ConfigKey& key, const JsonPlace& place) {
   const Kind kind = place.kind();
@@ -72,8 +86,7 @@ std::string wrong_form(const ConfigKey& key, const JsonPlace& place) {
     case Form::duration:
       return kind == Kind::text ? refusal(parse_duration, *place.text()) : otherwise;
     case Form::size:
-      if (kind == Kind::whole) return plain(place.scalar() && *place.number() >= 1);
-      return kind == Kind::text ? refusal(parse_size, *place.text()) : otherwise;
+      return wrong_size(place, otherwise);
     case Form::bound:
       if (number) return "";
       return kind == Kind::text ? refusal(parse_size, *place.text()) : otherwise;

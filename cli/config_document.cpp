@@ -1,6 +1,7 @@
 #include "cli/config_document.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -19,6 +20,10 @@ namespace {
 
 constexpr std::size_t kBytesMax = std::size_t{16} << 20;
 constexpr std::size_t kDepthMax = 64;
+// What --set lifts with "none", as `brood set` does: without the key there is no limit.
+constexpr std::array<std::string_view, 5> kLimits = {
+    "/objective/target", "/budget/max_trials", "/budget/max_failed_trials", "/budget/max_wall_time",
+    "/budget/max_trial_time"};
 
 // First pass over the text: bounds the depth, finds keys that stand twice (the library would keep
 // one of them in silence) and says where the text is broken.
@@ -265,7 +270,11 @@ std::string Document::set(const std::string& assignment) {
                       " is " + JsonPlace(at, "").shown() + ", so it has no \"" + key + "\"");
     }
   }
-  *at = value_of(assignment.substr(equals + 1));
+  const std::string text = assignment.substr(equals + 1);
+  if (text == "none" && std::find(kLimits.begin(), kLimits.end(), pointer) != kLimits.end())
+    (*json_)[keys.front()].erase(keys.back());
+  else
+    *at = value_of(text);
   return pointer;
 }
 

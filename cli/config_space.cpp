@@ -243,6 +243,14 @@ bool parse_declared_name(const std::string& text, DeclaredName& name, std::strin
 }
 
 Value fitted(const Field& field, Value value) {
+  if (const auto* number = std::get_if<double>(&value)) {
+    const bool wanted =
+        field.kind == FieldKind::whole ||
+        (!field.values.empty() && std::holds_alternative<std::int64_t>(field.values[0]));
+    // 6.0 is 6; beyond 2^53 a double may stand for several.
+    const bool is_whole = std::abs(*number) <= 0x1p53 && std::trunc(*number) == *number;
+    return wanted && is_whole ? Value(static_cast<std::int64_t>(*number)) : value;
+  }
   const auto* whole = std::get_if<std::int64_t>(&value);
   if (whole == nullptr) return value;
   const bool real = field.kind == FieldKind::real ||

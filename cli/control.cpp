@@ -1,6 +1,8 @@
 #include "cli/control.h"
 
 #include "cli/asked.h"
+#include "cli/config.h"
+#include "cli/control_desk.h"
 #include "cli/control_socket.h"
 #include "engine/error.h"
 #include "engine/json.h"
@@ -45,14 +47,25 @@ Json request_of(const ControlOptions& options, const std::string& experiment) {
   return request;
 }
 
+// What could not be done in a running experiment either is no advice.
+void require_sound(const ControlOptions& options, const Asked& asked) {
+  if (options.command != "set" && options.command != "add") return;
+  const std::string& config = asked.experiment.config;
+  const ExperimentSpec spec = read_config_text(config, asked.reader.path());
+  command_from(request_of(options, spec.name).dump(-1, ' ', false, Json::error_handler_t::replace),
+               spec, config);
+}
+
 }  // namespace
 
 int control_command(const ControlOptions& options, std::ostream& out) {
   Asked asked = ask(options.where);
   const std::string name = "experiment \"" + printable(asked.experiment.name) + "\"";
-  if (!alive(asked.reader, asked.experiment))
+  if (!alive(asked.reader, asked.experiment)) {
+    require_sound(options, asked);
     throw UserError("no process runs " + name + " (" + asked.reader.path() +
                     "): " + instead(options, resume_command(asked.reader, asked.experiment)));
+  }
   const auto sessions = asked.reader.sessions(asked.experiment);
   const std::string host = sessions.empty() ? "" : sessions.back().session.host;
   if (host != host_name())

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -271,6 +272,10 @@ int predict(const Arguments& a) {
   options.data_dir = a.text("data-dir");
   options.top = static_cast<int>(std::min<std::int64_t>(a.whole("top", 1).value_or(3), 65536));
   options.logits = a.has("logits");
+  if (a.has("top") && (options.logits || options.test))
+    throw UserError(std::string("brood predict: --top has no effect with ") +
+                    (options.test ? "--test, which counts" : "--logits, which shows all classes") +
+                    "; leave it out");
   options.format = format(a);
   return predict_command(options, std::cout);
 }
@@ -315,6 +320,12 @@ int control(const Arguments& a, ControlOptions options) {
   return control_command(options, std::cout);
 }
 
+bool looks_like_file(const std::string& word) {
+  std::error_code ignored;
+  return word.ends_with(".json") || word.ends_with(".db") || word.find('/') != std::string::npos ||
+         std::filesystem::is_regular_file(word, ignored);
+}
+
 // `brood set max_trials 40`, or max_trials=40: a value that starts with a dash is no option then.
 int set_limit(const Arguments& a) {
   ControlOptions options;
@@ -330,6 +341,10 @@ int set_limit(const Arguments& a) {
     options.key.resize(equals);
   } else if (!a.text("where").empty()) {
     place.database = a.text("where");
+  } else if (looks_like_file(options.value)) {
+    throw UserError("brood set " + options.key + ": VALUE is missing: \"" + options.value +
+                    "\" is a file; write `brood set " + options.key + " VALUE " + options.value +
+                    "`");
   }
   if (options.value.empty()) throw UserError("brood set: VALUE is missing; see `brood set --help`");
   options.where = place;

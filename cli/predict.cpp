@@ -132,11 +132,23 @@ Table class_table(const cnn::Model& model, const cnn::TestResult& result) {
   return table;
 }
 
+std::shared_ptr<const data::Dataset> data_of(const cnn::Model& model, const data::Places& places) {
+  try {
+    return data::load_dataset(model.spec.dataset, places);
+  } catch (const UserError& error) {
+    throw UserError(std::string(error.what()) +
+                    (places.data_dir.empty() ? "\n(Paths in the model's config begin at the "
+                                               "model's folder; `--data-dir DIR` names another)"
+                                             : ""));
+  }
+}
+
 int predict_test(const cnn::Model& model, const PredictOptions& options, std::ostream& out) {
   data::Places places;
   if (!options.data_dir.empty()) places.data_dir = fs::absolute(options.data_dir);
-  places.base_dir = fs::current_path();  // the model has no config to lie beside
-  const auto data = data::load_dataset(model.spec.dataset, places);
+  // A model lies where its config would: what it names does not depend on where one stands.
+  places.base_dir = fs::absolute(options.model).parent_path().lexically_normal();
+  const auto data = data_of(model, places);
   const cnn::TestResult result = cnn::test(model, *data, kernels_for(model));
   const Table table = class_table(model, result);
   if (options.format == Format::json) {

@@ -40,7 +40,7 @@ namespace fs = std::filesystem;
 // What the signal handler ends. Set while a controller runs.
 std::atomic<Controller*> running{nullptr};
 
-// Milliseconds of the monotonic clock at the first signal; 0: none came.
+// Milliseconds of the monotonic clock at the first signal but SIGUSR1; 0: none came.
 std::atomic<std::int64_t> first_signal{0};
 
 // Two signals at once are one request: launchers send them to the process and to its group.
@@ -51,16 +51,21 @@ constexpr std::int64_t kSameRequestMs = 700;
 constexpr Millis kDrainTime{60000};
 constexpr Millis kEndTime{700};
 
-// The first request drains; a later one ends the process at once, and the kernel its workers.
+// SIGUSR1 drains, the first of the others drains in less time, a later one ends the process at
+// once, and the kernel its workers.
 void on_signal(int signal) {
+  Controller* const controller = running.load();
+  if (signal == SIGUSR1) {
+    if (controller != nullptr) controller->interrupt(kDrainTime);
+    return;
+  }
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   const std::int64_t ms = static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
   std::int64_t none = 0;
   if (first_signal.compare_exchange_strong(none, ms)) {
-    const Millis save_time = signal == SIGUSR1 ? kDrainTime : kEndTime;
-    if (Controller* controller = running.load()) controller->interrupt(save_time);
-  } else if (signal != SIGUSR1 && ms - none > kSameRequestMs) {
+    if (controller != nullptr) controller->interrupt(kEndTime);
+  } else if (ms - none > kSameRequestMs) {
     constexpr char kText[] =
         "\nEnded at once. Nothing acknowledged is lost; go on with brood resume.\n";
     [[maybe_unused]] const auto written = write(STDERR_FILENO, kText, sizeof kText - 1);
@@ -258,7 +263,11 @@ std::string resume_command(const ExperimentSpec& spec) {
 int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const RunOptions& options,
                      bool new_trials) {
   if (ending.state == "interrupted") {
-    std::printf("Interrupted: %s. Nothing is lost; go on with: %s\n", ending.why.c_str(),
+    const bool saves =
+        spec.fault_tolerance.checkpoint_every_epochs > 0 || spec.output.keep_best > 0;
+    std::printf("Interrupted: %s. %s; go on with: %s\n", ending.why.c_str(),
+                saves ? "Nothing recorded is lost"
+                      : "Trials that were running start over, as the config keeps no checkpoints",
                 resume_command(spec).c_str());
     return kExitInterrupted;
   }

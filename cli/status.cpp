@@ -56,7 +56,8 @@ std::string state_text(const Snapshot& now) {
   if (is_open(experiment) && !now.alive)
     out = "interrupted (no process runs it; continue with " + now.resume + ")";
   if (!experiment.why.empty()) out += ": " + short_reason(experiment.why);
-  if (experiment.state == "paused" && now.alive) out += " (`brood continue` lets it go on)";
+  if (experiment.state == "paused" && now.alive)
+    out += " (`brood continue " + shell_word(now.where.database) + "` lets it go on)";
   if (experiment.state == "interrupted") out += " (continue with " + now.resume + ")";
   return out;
 }
@@ -140,7 +141,9 @@ std::optional<double> trials_a_minute(const Snapshot& now) {
 
 std::optional<Millis> remaining(const Snapshot& now) {
   const auto rate = trials_a_minute(now);
-  if (!now.alive || !rate || !now.session->session.expected) return std::nullopt;
+  // A pause may last for ever.
+  if (!now.alive || now.experiment.state == "paused" || !rate || !now.session->session.expected)
+    return std::nullopt;
   const std::int64_t left = *now.session->session.expected - ended_of_expected(now);
   const double ms = static_cast<double>(std::max<std::int64_t>(left, 0)) / *rate * 60'000.0;
   return Millis(static_cast<std::int64_t>(ms) / 1000 * 1000);

@@ -1,5 +1,6 @@
 #include "cli/train_network.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -119,9 +120,10 @@ class Foreground {
   int take(const Report& report) {
     display_.report(report, assignment_.last_epoch);
     const Metric* objective = report.find(job_.setup.objective);
-    if (objective != nullptr && std::isnan(objective->value))
-      throw TrialFailure(Cause::nan,
-                         objective->name + " became NaN in epoch " + std::to_string(report.epoch));
+    if (objective != nullptr && !std::isfinite(objective->value))
+      throw TrialFailure(Cause::nan, objective->name + " became " +
+                                         (std::isnan(objective->value) ? "NaN" : "infinite") +
+                                         " in epoch " + std::to_string(report.epoch));
     return report.epoch;
   }
 
@@ -146,9 +148,22 @@ class Foreground {
     return kExitInterrupted;
   }
 
+  // The last update may have spoilt what the losses before it did not show.
+  void require_finite(const cnn::Model& model) const {
+    for (const cnn::NamedArray& array : model.parameters) {
+      if (std::all_of(array.values.begin(), array.values.end(),
+                      [](float value) { return std::isfinite(value); }))
+        continue;
+      std::error_code ignored;
+      fs::remove(checkpoint_, ignored);
+      throw TrialFailure(Cause::nan, "its weights (" + array.name + ") are no finite numbers");
+    }
+  }
+
   void finish(const Training& training) {
     training.save(checkpoint_);
     const cnn::Model model = cnn::read_model(checkpoint_);
+    require_finite(model);
     cnn::write_model(save_, model);
     std::error_code ignored;
     fs::remove(checkpoint_, ignored);

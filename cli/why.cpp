@@ -53,6 +53,10 @@ void add_events(Asked& asked, std::int64_t count, std::optional<TrialId> trial, 
   }
 }
 
+std::string go_on(const Asked& asked) {
+  return "`brood continue " + shell_word(asked.reader.path()) + "`";
+}
+
 void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
   const std::string name = "Trial " + std::to_string(trial.id);
   const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
@@ -61,7 +65,7 @@ void why_waiting(Asked& asked, const Trial& trial, Sentences& out) {
     out.push_back(name + " waits because no process runs the experiment: continue it with " +
                   resume_command(asked.reader, asked.experiment) + ".");
   } else if (asked.experiment.state == "paused") {
-    out.push_back(name + " waits because the run is paused: `brood continue` lets it go on.");
+    out.push_back(name + " waits because the run is paused: " + go_on(asked) + " lets it go on.");
   } else if (!trial.why.empty()) {
     out.push_back(name + " waits: " + short_reason(trial.why) + ".");
   } else if (trained) {
@@ -218,8 +222,14 @@ std::vector<std::string> why_experiment(Asked& asked) {
                   "power cut). Continue it with " + resume_command(asked.reader, experiment) + ".");
   } else if (is_open(experiment)) {
     const auto running = asked.reader.running(experiment);
-    if (experiment.state == "paused")
-      out.push_back(name + " is paused: no trial starts until `brood continue`.");
+    const bool paused = experiment.state == "paused";
+    if (paused)
+      out.push_back(name + " is paused: no trial starts until " + go_on(asked) + "." +
+                    (running.empty()
+                         ? ""
+                         : " " + count_text(static_cast<std::int64_t>(running.size()), "trial") +
+                               " that had begun " + (running.size() == 1 ? "is" : "are") +
+                               " still in training."));
     else
       out.push_back(name + " is running, with " +
                     count_text(static_cast<std::int64_t>(running.size()), "trial") +
@@ -230,7 +240,7 @@ std::vector<std::string> why_experiment(Asked& asked) {
     if (latest > 0)
       out.push_back("The last sign of life of one of them came " + span_text(latest, now_us()) +
                     " ago.");
-    if (running.empty()) why_not_started(asked, out);
+    if (running.empty() && !paused) why_not_started(asked, out);
   } else {
     out.push_back(name + " is " + experiment.state +
                   (experiment.why.empty() ? std::string(": it came to its end.")

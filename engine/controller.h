@@ -101,6 +101,7 @@ class Controller {
     int losses = 0;                  // in a row, without a new epoch
     bool gained_checkpoint = false;  // in the current attempt
     int saves = 0;                   // in this session
+    int reports = 0;                 // in this session, repeated ones too
     bool noted_difference = false;
     std::optional<std::uint64_t> bytes;  // by the plan
     bool parking = false;                // a pause asked it to save and stop
@@ -130,6 +131,7 @@ class Controller {
   void obey_commands();
   CommandAnswer obey(const Command& command);
   CommandAnswer pause(bool now);
+  CommandAnswer stop();
   CommandAnswer go_on();
   CommandAnswer cancel(const Command& command);
   CommandAnswer add(const Command& command);
@@ -185,7 +187,8 @@ class Controller {
   bool over() const;
 
   // controller_end.cpp
-  void drain(Millis save_time);
+  void drain();
+  Millis save_time() const;
   Ending close();
 
   // controller_trials.cpp: a trial's life; controller_checkpoints.cpp: its checkpoints
@@ -308,7 +311,7 @@ class Controller {
   std::deque<PendingAnswer> answers_;
 
   std::atomic<bool> interrupted_{false};
-  std::atomic<std::int64_t> save_time_ms_{0};  // once interrupted
+  std::atomic<std::int64_t> save_time_ms_{std::numeric_limits<std::int64_t>::max()};
   Progress progress_;
   Millis started_{0}, shown_{0}, leased_{0}, turned_{0};
   double busy_time_ms_ = 0.0, executor_time_ms_ = 0.0;

@@ -55,9 +55,7 @@ CommandAnswer Controller::obey(const Command& command) {
     case Command::Kind::go_on:
       return go_on();
     case Command::Kind::stop:
-      note("stop", "asked to stop");
-      interrupt(options_.stop_time);
-      return {true, "the run stops; nothing is lost"};
+      return stop();
     case Command::Kind::cancel:
       return cancel(command);
     case Command::Kind::add:
@@ -66,6 +64,19 @@ CommandAnswer Controller::obey(const Command& command) {
       break;
   }
   return set(command);
+}
+
+CommandAnswer Controller::stop() {
+  note("stop", "asked to stop");
+  interrupt(options_.stop_time);
+  const int running = executors_.busy();
+  const std::string trials = std::to_string(running) + " running trial" + (running == 1 ? "" : "s");
+  std::string text = "the run stops; what is recorded stays";
+  if (running > 0)
+    text += saves() ? ", " + trials + " may save first, for up to " +
+                          std::to_string(options_.stop_time.count() / 1000) + " s"
+                    : "; " + trials + " will start over, as the config keeps no checkpoints";
+  return {true, text};
 }
 
 // For people: it changes no entry of the table.
@@ -106,7 +117,9 @@ CommandAnswer Controller::pause(bool now) {
     return {true, !saves() ? "paused; " + count +
                                  " stopped, and will start over, as the config "
                                  "keeps no checkpoints"
-                           : "paused; " + count + " will stop at the next checkpoint"};
+                           : "paused; " + count +
+                                 " will stop at the next checkpoint; one that makes none stops "
+                                 "after its epoch, and will start over"};
   }
   return {true, (already ? "paused already; " : "paused; ") + count +
                     (running.size() == 1 ? " goes on to its end" : " go on to their ends")};

@@ -78,8 +78,8 @@ void Controller::load_live(Trial& t, int attempts, int charged, const AttemptEnd
     if (!std::isfinite(metric->value)) live.end = nan_end(report.epoch, metric->value);
   }
   // What the trainer had come to before the verdicts on its reports were known.
-  if (!live.end && last.end == to_text(Cause::trainer))
-    live.end = Live::End{Cause::trainer, last.why};
+  for (const Cause said : {Cause::trainer, Cause::nan})
+    if (!live.end && last.end == to_text(said)) live.end = Live::End{said, last.why};
   obey_facts(t.id, live);
   // The record of an older version, which wrote no event of it.
   if (!live.end && last.charged && charged > spec_.fault_tolerance.max_retries_per_trial)

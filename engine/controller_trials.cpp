@@ -258,6 +258,8 @@ void Controller::take_event(TrialId k, Live& live, const Event& event) {
 
 void Controller::take_report(TrialId k, Live& live, const Report& report) {
   if (live.end) return;
+  ++live.reports;
+  if (live.parking && !live.reported_while_parking) live.reported_while_parking = clock_.now();
   Trial& t = trial(k);
   const int expected = t.reports.empty() ? t.first_epoch : t.reports.back().epoch + 1;
   if (report.epoch < expected && report.epoch >= t.first_epoch) {
@@ -298,7 +300,6 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
   t.reports.push_back(report);
   live.values.push_back(oriented(metric->value));
   live.losses = 0;
-  if (live.parking && !live.reported_while_parking) live.reported_while_parking = clock_.now();
   ++progress_.epochs;
   put(Reported{k, report, clock_.wall_us()});
   if (!std::isfinite(metric->value)) {

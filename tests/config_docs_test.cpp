@@ -1,6 +1,6 @@
 // Goal: the reference page and the schema for editors say what the reader reads. Method: both are
 // rendered from the reader's key table and compared with the files; the examples are walked key by
-// key against the table. BROOD_REWRITE_GOLDEN=1 rewrites the files.
+// key against the table. BROOD_GOLDEN=rewrite rewrites the files.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -29,7 +29,10 @@ std::string contents(const fs::path& path) {
   return text.str();
 }
 
-bool rewriting() { return std::getenv("BROOD_REWRITE_GOLDEN") != nullptr; }
+bool rewriting() {
+  const char* wish = std::getenv("BROOD_GOLDEN");
+  return wish != nullptr && std::string(wish) == "rewrite";
+}
 
 // The page with every table between its marks made anew; the sections it has.
 std::string with_tables(const std::string& page, std::vector<std::string>& sections) {

@@ -1,7 +1,7 @@
 // Goal: whatever is wrong with a config, people read where, what and how to put it right, all at
 // once. Method: golden files. tests/golden/config/NAME.json is read as it is; NAME.txt holds the
 // whole text of the errors, or the canonical config where there are none. No file is skipped.
-// BROOD_REWRITE_GOLDEN=1 rewrites the texts; the diff is for review.
+// BROOD_GOLDEN=rewrite rewrites the texts; the diff is for review.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -40,7 +40,8 @@ std::string outcome(const fs::path& path) {
 
 TEST(ConfigGolden, SaysExactlyWhatTheTextsSay) {
   const fs::path folder = source_dir() / "tests" / "golden" / "config";
-  const bool rewrite = std::getenv("BROOD_REWRITE_GOLDEN") != nullptr;
+  const char* wish = std::getenv("BROOD_GOLDEN");
+  const bool rewrite = wish != nullptr && std::string(wish) == "rewrite";
   int files = 0;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     fs::path path = entry.path();

@@ -114,17 +114,40 @@ TEST(Config, TakesRelativePathsFromTheFilesFolder) {
   EXPECT_EQ(read({"data_dir=images"}).data_dir, "/data/x/images");
 }
 
+TEST(Config, NoneLiftsALimitFromTheCommandLine) {
+  const std::vector<std::string> limits = {"objective.target=0.5", "budget.max_failed_trials=3"};
+  ASSERT_TRUE(read(limits).objective.target);
+  const ExperimentSpec spec =
+      read({limits[0], limits[1], "objective.target=none", "/budget/max_failed_trials=none"});
+  EXPECT_FALSE(spec.objective.target);
+  EXPECT_FALSE(spec.budget.max_failed_trials);
+  EXPECT_THROW(read({"budget.max_failed_trails=none"}), ConfigError);
+  EXPECT_THROW(read({"budget=none"}), ConfigError);
+}
+
+TEST(Config, ASizeThatCanOnlyBeMeantInAnotherUnitIsRefused) {
+  for (const std::string size : {"100", "512kB", "1000000"}) {
+    try {
+      read({"resources.memory_per_trial=" + size});
+      FAIL() << size;
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("should be at least 1MiB (is ")) << size;
+    }
+  }
+  EXPECT_EQ(read({"resources.memory_per_trial=1048576"}).resources.memory_per_trial, 1048576U);
+}
+
 TEST(Config, ReadsUnitsAndEveryBlock) {
   const ExperimentSpec spec =
       read({"budget.max_wall_time=1h30m", "resources.memory_per_trial=\"2GiB\"",
-            "resources.executors=3", "output.checkpoints.max_bytes=1024", "experiment.seed=77",
+            "resources.executors=3", "output.checkpoints.max_bytes=2097152", "experiment.seed=77",
             "objective.target=-1.5", "fault_tolerance.report_timeout=5m",
             R"(constraints=[{"metric":"memory_bytes","max":"1MiB"}])",
             R"(early_stopping={"algorithm":"median","settings":{"verdict_lag":3}})"});
   EXPECT_EQ(spec.budget.max_wall_time, Millis(5400000));
   EXPECT_EQ(spec.resources.memory_per_trial, std::uint64_t{2} << 30);
   EXPECT_EQ(spec.resources.executors, 3);
-  EXPECT_EQ(spec.output.max_bytes, 1024U);
+  EXPECT_EQ(spec.output.max_bytes, 2097152U);
   EXPECT_EQ(spec.seed, 77U);
   EXPECT_EQ(spec.objective.target, -1.5);
   EXPECT_EQ(spec.fault_tolerance.report_timeout, Millis(300000));

@@ -117,9 +117,9 @@ TEST_F(Control, ARunObeysAndRepeatsItFromItsEventLog) {
   std::ofstream(path("told.json")) << kConfig;
   start({"-j", "2"});
   EXPECT_THAT(shell("$BROOD pause told.db"), HasSubstr("paused"));
-  EXPECT_THAT(shell("$BROOD status told.db"), HasSubstr("paused (`brood continue`"));
+  EXPECT_THAT(shell("$BROOD status told.db"), HasSubstr("paused (`brood continue told.db`"));
   EXPECT_THAT(shell("$BROOD why told.db"), HasSubstr("is paused"));
-  const std::string added = shell("$BROOD add '{\"kind\": \"flat\", \"n\": 3}' told.json");
+  const std::string added = shell("$BROOD add '{\"kind\": \"flat\", \"n\": 3.0}' told.json");
   ASSERT_THAT(added, HasSubstr(" is added"));
   const std::string number = added.substr(6, added.find(" is added") - 6);
   EXPECT_THAT(shell("$BROOD why " + number + " told.db"), HasSubstr("the run is paused"));
@@ -155,11 +155,22 @@ TEST_F(Control, ARunRefusesWhatIsWrongAndSaysWhy) {
   EXPECT_THAT(refused("set max_trails 9 told.db"), HasSubstr("did you mean \"max_trials\"?"));
   EXPECT_THAT(refused("continue told.db"), HasSubstr("not paused"));
   EXPECT_THAT(refused("pause told.db -e other"), HasSubstr("other"));
-  EXPECT_THAT(shell("$BROOD stop told.db"), HasSubstr("nothing is lost"));
+  EXPECT_THAT(shell("$BROOD stop told.db"), HasSubstr("what is recorded stays"));
   EXPECT_EQ(end_of_run(), 75);
   EXPECT_THAT(refused("pause told.db"), HasSubstr("no process runs"));
   EXPECT_THAT(refused("set max_trials 30 told.db"), HasSubstr("--set budget.max_trials=30`"));
-  EXPECT_THAT(refused("add '{}' told.db"), HasSubstr("brood resume"));
+  EXPECT_THAT(refused("add '{\"kind\": \"flat\", \"n\": 3}' told.db"), HasSubstr("brood resume"));
+  // No advice that would be refused in its turn.
+  EXPECT_THAT(refused("add '{}' told.db"), HasSubstr("n"));
+  EXPECT_THAT(refused("set max_trials soon told.db"), HasSubstr("should be a whole number"));
+  EXPECT_THAT(refused("set max_trials told.db"),
+              HasSubstr("VALUE is missing: \"told.db\" is a file"));
+  EXPECT_THAT(refused("set target none told.db"), HasSubstr("--set objective.target=none`"));
+  shell(
+      "$BROOD resume told.db -q --set objective.target=none --set budget.max_failed_trials=none "
+      "--set trainer.epoch_ms=25 --set budget.max_trials=3");
+  EXPECT_THAT(refused("resume told.db -q --set budget.max_trails=none"),
+              HasSubstr("did you mean \"max_trials\"?"));
 }
 
 TEST_F(Control, RankZeroObeysUnderMpi) {

@@ -289,6 +289,45 @@ TEST_F(EndToEnd, SigtermEndsResumableWhateverTheTrialsDo) {
   EXPECT_EQ(db.text("SELECT state FROM experiment"), "interrupted");
 }
 
+// After `brood stop` trials have a minute; who then sends SIGTERM is in a hurry.
+TEST_F(EndToEnd, SigtermShortensTheTimeThatAStopGave) {
+  write("e2e.json", config("random", ""));
+  const auto started = std::chrono::steady_clock::now();
+  const pid_t child =
+      start({"run", "e2e.json", "-q", "-j", "2", "--set", "trainer.epoch_ms=120000"});
+  await("SELECT count(*) FROM attempt");
+  EXPECT_THAT(shell("$BROOD stop e2e.db").output, HasSubstr("may save first, for up to 60 s"));
+  kill(child, SIGTERM);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 75 << 8);
+  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(45));
+}
+
+// A program that repeats epochs and saves none of them will not save any.
+TEST_F(EndToEnd, RepeatedEpochsCountWhereSavesAreAwaited) {
+  write("again.sh", R"(read -r line
+report() { echo "{\"epoch\": $1, \"metrics\": {\"value\": 1}}" >&3; }
+case "$line" in
+  *'"attempt":1,'*) for e in 1 2 3 4 5 6 7 8; do report $e; done; exit 1;;
+esac
+e=1
+while [ $e -lt 500 ]; do report $e; sleep 0.3; e=$((e+1)); done
+)");
+  write("e2e.json", R"({"version": 1, "experiment": {"name": "e2e"},
+    "objective": {"metric": "value", "goal": "minimize"}, "output": {"database": "e2e.db"},
+    "search_space": {"x": [1]}, "search": {"algorithm": "grid"},
+    "trainer": {"name": "command", "argv": ["sh", "again.sh"], "epochs": 500}})");
+  const auto started = std::chrono::steady_clock::now();
+  const pid_t child = start({"run", "e2e.json", "-q"});
+  await("SELECT count(*) FROM attempt", 2);
+  shell("$BROOD stop e2e.db");
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 75 << 8);
+  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(45));
+}
+
 TEST_F(EndToEnd, RepeatsTheEventLogOfARunWithDeadlines) {
   std::string text = config("random", "", 1);
   const std::string entry = R"("how": "nan", "epoch": 3, "trials": [4])";

@@ -194,6 +194,65 @@ TEST_F(Models, ACheckpointOfAnotherTrainingIsRefused) {
   EXPECT_THAT(shell(train + "0.01").output, HasSubstr("remove m.safetensors.checkpoint"));
 }
 
+// The accuracy of a network of NaN is a number like any other.
+TEST_F(Models, ATrainingThatBecomesNanFailsWhateverTheObjective) {
+  std::string text = config("{\"learning_rate\": 1000}");
+  text.replace(text.find("\"adam\""), 6, "\"sgd\"");
+  text.replace(text.find("\"batch_norm\": true, "), 20, "");
+  write("m.json", text);
+  const Result trained = shell("$BROOD train m.json --save m.safetensors");
+  EXPECT_EQ(trained.status, 1);
+  EXPECT_THAT(trained.output, HasSubstr("failed: train_loss became "));
+  EXPECT_FALSE(fs::exists(path("m.safetensors")));
+  EXPECT_EQ(shell("$BROOD run m.json -q").status, 1);
+  EXPECT_THAT(shell("$BROOD why 0 m.db").output,
+              HasSubstr("Trial 0 failed (nan): train_loss became "));
+}
+
+TEST_F(Models, ADamagedModelIsNotCalledForeign) {
+  write("m.json", config("{\"learning_rate\": 0.01}", "", 1));
+  run("$BROOD train m.json --save m.safetensors -q");
+  const std::string whole = read("m.safetensors");
+  for (const std::size_t bytes : {std::size_t{60}, whole.size() / 2, whole.size() - 1}) {
+    write("cut.safetensors", whole.substr(0, bytes));
+    EXPECT_THAT(shell("$BROOD predict cut.safetensors x.png").output,
+                HasSubstr("cut.safetensors: is damaged: "))
+        << bytes;
+  }
+  std::string flipped = whole;
+  flipped[whole.size() - 5] ^= 1;
+  write("flipped.safetensors", flipped);
+  EXPECT_THAT(shell("$BROOD predict flipped.safetensors x.png").output,
+              HasSubstr("is damaged: its arrays are not what was written"));
+  write("foreign.safetensors", "abcdefgh{\"a\": 1}");
+  EXPECT_THAT(shell("$BROOD predict foreign.safetensors x.png").output,
+              HasSubstr("is not a checkpoint of brood"));
+}
+
+TEST_F(Models, TheDataOfAModelIsFoundFromAnywhere) {
+  for (int i = 0; i < 24; ++i) {
+    const std::string folder = i % 2 == 0 ? "there/pets/cat" : "there/pets/dog";
+    fs::create_directories(path(folder));
+    Bitmap picture(8, 8, {});
+    picture.set(i % 8, i / 8, {255, static_cast<std::uint8_t>(i), 0});
+    write_png(path(folder + "/" + std::to_string(i) + ".png"), picture);
+  }
+  std::string text = config("{\"learning_rate\": 0.01}", "", 1);
+  const std::string data = R"({"synthetic": {"classes": 4, "size": 10, "train": 200, "test": 70}})";
+  text.replace(text.find(data), data.size(), R"({"image_folder": {"path": "pets"}})");
+  text.replace(text.find(R"("limit_test": 50,)"), 17, "");
+  write("there/m.json", text);
+  run("$BROOD train there/m.json --save there/m.safetensors -q");
+  const std::string here = shell("$BROOD predict there/m.safetensors --test --json").output;
+  EXPECT_THAT(here, HasSubstr("\"images\":4"));
+  EXPECT_EQ(
+      shell("cd / && $BROOD predict '" + path("there/m.safetensors") + "' --test --json").output,
+      here);
+  run("mv there/m.safetensors m.safetensors");
+  EXPECT_THAT(shell("$BROOD predict m.safetensors --test").output, HasSubstr("--data-dir"));
+  EXPECT_EQ(shell("$BROOD predict m.safetensors --test --json --data-dir there").output, here);
+}
+
 TEST_F(Models, SayWhatIsWrongAndWhatToDo) {
   write("m.json", config(kTwo));
   write("program.json", R"({"version": 1, "experiment": {"name": "p"},
@@ -217,6 +276,8 @@ TEST_F(Models, SayWhatIsWrongAndWhatToDo) {
       {"predict m.json x.png", "m.json"},
       {"predict p.db x.png", "brood export p.db --weights model.safetensors"},
       {"predict p.db", "name the pictures to classify"},
+      {"predict m.safetensors x.png --logits --top 2", "--top has no effect with --logits"},
+      {"predict m.safetensors --test --top 2", "--top has no effect with --test"},
   };
   for (const auto& [command, words] : cases) {
     const Result result = shell("$BROOD " + command);

@@ -1,5 +1,5 @@
 // The questions, asked of one small database with a trial of every kind. What people see is held in
-// tests/golden/store; BROOD_REWRITE_GOLDEN=1 writes it anew, and the difference is to be reviewed.
+// tests/golden/store; BROOD_GOLDEN=rewrite writes it anew, and the difference is to be reviewed.
 #include "cli/questions.h"
 
 #include <gmock/gmock.h>
@@ -134,7 +134,8 @@ class Questions : public testing::Test {
     const char* source = std::getenv("BROOD_SOURCE_DIR");
     ASSERT_NE(source, nullptr) << "run by ctest";
     const std::string file = std::string(source) + "/tests/golden/store/" + name;
-    if (std::getenv("BROOD_REWRITE_GOLDEN") != nullptr) std::ofstream(file) << text;
+    const char* wish = std::getenv("BROOD_GOLDEN");
+    if (wish != nullptr && std::string(wish) == "rewrite") std::ofstream(file) << text;
     std::stringstream expected;
     expected << std::ifstream(file).rdbuf();
     EXPECT_EQ(text, expected.str()) << file;

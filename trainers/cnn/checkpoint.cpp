@@ -21,10 +21,22 @@ static_assert(std::endian::native == std::endian::little, "arrays are written as
 
 constexpr std::uint64_t kHeaderMax = std::uint64_t{1} << 26;
 
+// How each header begins that write_checkpoint made.
+constexpr std::string_view kBegin = R"({"__metadata__":{"format":"brood.)";
+
+// Told by its beginning, whatever follows: a stranger's file, or one of ours that is damaged.
+bool is_ours(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string begin(sizeof(std::uint64_t) + kBegin.size(), '\0');
+  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  begin.resize(static_cast<std::size_t>(file.gcount()));
+  return begin.size() > sizeof(std::uint64_t) && begin.ends_with(kBegin);
+}
+
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
   // What is quoted of a damaged file may be as long as the file.
   constexpr std::size_t kShown = 300;
-  throw UserError(path + ": is not a checkpoint of brood: " +
+  throw UserError(path + (is_ours(path) ? ": is damaged: " : ": is not a checkpoint of brood: ") +
                   (why.size() > kShown ? why.substr(0, kShown) + "..." : why));
 }
 

@@ -123,6 +123,7 @@ cnn::TrainingInput input_of(const TrainerSetup& setup, const Template& block,
   input.kernels = &kernels;
   input.experiment_seed = setup.seed;
   input.memory_max = setup.memory_per_trial;
+  input.objective = setup.objective;
   return input;
 }
 

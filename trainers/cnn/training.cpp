@@ -6,6 +6,7 @@
 #include <bit>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <vector>
 
 #include "engine/rng.h"
@@ -200,6 +201,7 @@ class CnnTraining final : public Training {
       }
       if (position_ > static_cast<std::int64_t>(part().size()))
         throw UserError("it was made with more samples");
+      samples_before_ = tallies_[0].samples;
     } catch (const UserError& problem) {
       const std::string why = problem.what();
       throw TrialFailure(
@@ -296,6 +298,19 @@ class CnnTraining final : public Training {
     report.metrics.push_back({"peak_memory_bytes", peak_memory_bytes(), false});
   }
 
+  // A network of NaN answers every image alike, and its accuracy is a number like any other.
+  void require_finite(const Report& report) const {
+    const Metric* objective = report.find(input_.objective);
+    if (objective != nullptr && !std::isfinite(objective->value)) return;
+    for (const char* part : kPartNames) {
+      const Metric* loss = report.find(std::string(part) + "_loss");
+      if (loss != nullptr && !std::isfinite(loss->value))
+        throw TrialFailure(Cause::nan, loss->name + " became " +
+                                           (std::isnan(loss->value) ? "NaN" : "infinite") +
+                                           " in epoch " + std::to_string(report.epoch));
+    }
+  }
+
   Report finish_epoch() {
     Report report;
     report.epoch = epoch_;
@@ -313,11 +328,14 @@ class CnnTraining final : public Training {
                                     static_cast<double>(tally.classes[c].correct) /
                                         static_cast<double>(tally.classes[c].samples)});
     }
+    require_finite(report);
     if (spec_.report_cost) report_cost(report);
     report.metrics.push_back({"seconds", seconds_, false});
-    report.metrics.push_back(
-        {"images_per_second",
-         static_cast<double>(tallies_[0].samples) / std::max(train_seconds_, 1e-9), false});
+    // Of what was trained here: a checkpoint's share of the epoch took another process's time.
+    if (const std::int64_t here = tallies_[0].samples - samples_before_; here > 0)
+      report.metrics.push_back(
+          {"images_per_second", static_cast<double>(here) / std::max(train_seconds_, 1e-9), false});
+    samples_before_ = 0;
     ++epoch_;
     phase_ = Phase::train;
     for (Tally& tally : tallies_) tally.clear();
@@ -343,6 +361,7 @@ class CnnTraining final : public Training {
   Phase phase_ = Phase::train;
   std::int64_t position_ = 0;  // samples of the phase's part done
   Tally tallies_[kParts];
+  std::int64_t samples_before_ = 0;             // of this epoch's training, before the checkpoint
   double seconds_ = 0.0, train_seconds_ = 0.0;  // of this epoch, in this process
 };
 

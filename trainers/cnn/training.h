@@ -18,6 +18,7 @@ struct TrainingInput {
   const Kernels* kernels = nullptr;
   std::uint64_t experiment_seed = 0;  // decides the split
   std::uint64_t memory_max = 0;       // bytes; 0: no limit
+  std::string objective;              // the metric that is judged; empty: none
 };
 
 // Throws TrialFailure for a network that cannot be built or does not fit, UserError for a
@@ -29,7 +30,8 @@ struct TrainingInput {
 // what is minimised, with smoothed and mixed targets; the others are plain cross-entropies. With
 // "report": class_accuracy adds val_accuracy_class_0, ... (and of the test), where a class has
 // samples; cost adds the exact parameters, flops (of the whole training) and memory_bytes, as
-// planned, and the measured peak_memory_bytes of the process.
+// planned, and the measured peak_memory_bytes of the process. A loss that is no finite number is
+// a TrialFailure, unless the objective is not finite either: then the report says so itself.
 std::unique_ptr<Training> make_training(TrainingInput input, const Assignment& assignment);
 
 }  // namespace brood::cnn
