@@ -189,6 +189,16 @@ TEST(CnnTraining, TellsADivergedTrialAsNan) {
   const auto training = make_training(input_of(json, *available_kernels().back()), {});
   const auto last = train(*training, 6).back();
   EXPECT_FALSE(std::isfinite(last[0].value)) << last[0].value;
+  // The accuracy, always finite, would not show it.
+  TrainingInput judged = input_of(json, *available_kernels().back());
+  judged.objective = "val_accuracy";
+  try {
+    train(*make_training(std::move(judged), {}), 6);
+    FAIL();
+  } catch (const TrialFailure& failure) {
+    EXPECT_EQ(failure.cause(), Cause::nan);
+    EXPECT_THAT(failure.what(), HasSubstr("train_loss became "));
+  }
 }
 
 TEST(CnnTraining, RefusesATrialAboveItsMemory) {

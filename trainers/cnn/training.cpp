@@ -301,7 +301,8 @@ class CnnTraining final : public Training {
   // A network of NaN answers every image alike, and its accuracy is a number like any other.
   void require_finite(const Report& report) const {
     const Metric* objective = report.find(input_.objective);
-    if (objective != nullptr && !std::isfinite(objective->value)) return;
+    const bool told = objective != nullptr && !std::isfinite(objective->value);
+    if (input_.objective.empty() || told) return;
     for (const char* part : kPartNames) {
       const Metric* loss = report.find(std::string(part) + "_loss");
       if (loss != nullptr && !std::isfinite(loss->value))

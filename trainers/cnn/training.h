@@ -31,7 +31,8 @@ struct TrainingInput {
 // "report": class_accuracy adds val_accuracy_class_0, ... (and of the test), where a class has
 // samples; cost adds the exact parameters, flops (of the whole training) and memory_bytes, as
 // planned, and the measured peak_memory_bytes of the process. A loss that is no finite number is
-// a TrialFailure, unless the objective is not finite either: then the report says so itself.
+// a TrialFailure where there is an objective, unless that is not finite either: then the report
+// says so itself.
 std::unique_ptr<Training> make_training(TrainingInput input, const Assignment& assignment);
 
 }  // namespace brood::cnn
