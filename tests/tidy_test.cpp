@@ -78,8 +78,9 @@ const std::vector<Confined> kConfined = {
 const std::string kJsonLibrary = "engine/json_library.h";
 
 // Not headers in the usual sense: a body that several sources include, each for itself.
-const std::set<std::string> kBodies = {"trainers/cnn/kernels_body.h",
-                                       "trainers/cnn/light_kernels_body.h"};
+const std::set<std::string> kBodies = {
+    "engine/exact_math_body.h", "trainers/cnn/kernels_body.h", "trainers/cnn/light_kernels_body.h",
+    "trainers/cnn/schedule_body.h"};
 
 // --- reading ---
 
