@@ -1,0 +1,128 @@
+#include "tests/gpu_fixture.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "engine/rng.h"
+#include "trainers/cnn/dataset.h"
+#include "trainers/cnn/kernels.h"
+#include "trainers/cnn/memory.h"
+#include "trainers/cnn/network.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+constexpr unsigned char kPattern = 0xA5;
+
+std::vector<std::uint32_t> counted(std::int64_t first, std::int64_t count) {
+  std::vector<std::uint32_t> out(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<std::uint32_t>(first) + static_cast<std::uint32_t>(i);
+  return out;
+}
+
+DevicePart part(const MadeUpData& data, const std::vector<std::uint32_t>& samples) {
+  return {data.pixels.data(), data.labels.data(), samples.data(),
+          static_cast<std::int64_t>(samples.size())};
+}
+
+}  // namespace
+
+MadeUpData::MadeUpData(const DataShape& of, std::uint64_t seed)
+    : shape(of),
+      train(counted(0, of.train)),
+      validation(counted(of.train, of.validation)),
+      test(counted(0, of.test)) {
+  Rng rng(seed, 1, Purpose::synthetic);
+  const auto images = static_cast<std::size_t>(std::max(of.train + of.validation, of.test));
+  labels.resize(images);
+  for (std::uint16_t& label : labels)
+    label = static_cast<std::uint16_t>(rng.below(static_cast<std::uint64_t>(of.classes)));
+  pixels.resize(images * static_cast<std::size_t>(of.height * of.width * of.channels));
+  for (std::uint8_t& value : pixels) value = static_cast<std::uint8_t>(rng.below(256));
+}
+
+DeviceData MadeUpData::view() const {
+  return {part(*this, train), part(*this, validation), part(*this, test)};
+}
+
+FusedTrials::FusedTrials(const NetworkSpec& spec, const MadeUpData& images, int slots,
+                         Precision precision)
+    : data(images),
+      plan(make_plan(spec, images.shape)),
+      memory(make_device_memory(plan, moment_count(spec.optimizer), spec.optimizer.ema > 0.0,
+                                precision)),
+      program(make_program(plan, memory, images.view())),
+      block_(static_cast<std::size_t>(slots * memory.slot_bytes + 256), kPattern) {
+  const auto start = reinterpret_cast<std::uintptr_t>(block_.data());
+  bytes_ = block_.data() + (256 - start % 256) % 256;
+}
+
+void FusedTrials::admit(int slot, const NetworkSpec& spec, std::uint64_t seed) {
+  std::memset(base(slot), 0, static_cast<std::size_t>(memory.slot_bytes));
+  state(slot) = make_slot_state(spec, plan, seed);
+  const auto dropouts = make_slot_dropouts(make_plan(spec, data.shape));
+  std::copy(dropouts.begin(), dropouts.end(),
+            reinterpret_cast<SlotDropout*>(base(slot) + memory.dropouts));
+  Network network(plan, spec.optimizer, *available_kernels().back());
+  network.initialise(seed);
+  const std::vector<NamedArray> arrays = network.arrays();
+  const std::vector<DeviceArray> places = device_arrays(plan, memory, spec.optimizer);
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    if (places.at(i).name != arrays[i].name || places[i].shape != arrays[i].shape)
+      throw std::logic_error("arrays of a device and of the CPU differ: " + arrays[i].name);
+    std::copy(arrays[i].values.begin(), arrays[i].values.end(), floats(slot, places[i].offset));
+  }
+}
+
+void FusedTrials::write_order(int slot, std::int64_t epoch, bool shuffle) {
+  std::vector<std::uint32_t> order = data.train;
+  if (shuffle) {
+    const auto drawn =
+        shuffled(static_cast<std::int64_t>(order.size()),
+                 Rng(state(slot).seed, static_cast<std::uint64_t>(epoch), Purpose::shuffle));
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = data.train[drawn[i]];
+  }
+  auto* to = reinterpret_cast<std::uint32_t*>(base(slot) + memory.order);
+  std::copy(order.begin(), order.end(), to + (epoch & 1) * memory.order_stride);
+}
+
+void FusedTrials::run(std::vector<Launch> launches, const std::vector<std::int32_t>& active,
+                      emulator::Order order) {
+  bind(launches, {bytes_, memory.slot_bytes, active.data()}, static_cast<int>(active.size()));
+  for (const Launch& launch : launches) run_emulated(launch, order);
+}
+
+std::vector<float> FusedTrials::parameter(int slot, std::size_t index) {
+  const Parameter& p = plan.parameters[index];
+  const float* from = floats(slot, memory.parameters) + memory.parameter[index];
+  return {from, from + p.inputs * p.columns};
+}
+
+std::vector<float> FusedTrials::gradient(int slot, std::size_t index) {
+  const Parameter& p = plan.parameters[index];
+  const float* from = floats(slot, memory.gradients) + memory.parameter[index];
+  return {from, from + p.inputs * p.columns};
+}
+
+void FusedTrials::set_parameter(int slot, std::size_t index, const std::vector<double>& values) {
+  float* to = floats(slot, memory.parameters) + memory.parameter[index];
+  for (std::size_t i = 0; i < values.size(); ++i) to[i] = static_cast<float>(values[i]);
+}
+
+std::vector<unsigned char> FusedTrials::kept(int slot) {
+  const unsigned char* from = base(slot);
+  std::vector<unsigned char> out(from, from + sizeof(SlotState));
+  out.insert(out.end(), from + memory.class_tallies, from + memory.values.front().offset);
+  return out;
+}
+
+bool FusedTrials::untouched(int slot) {
+  const unsigned char* from = base(slot);
+  return std::all_of(from, from + memory.slot_bytes,
+                     [](unsigned char byte) { return byte == kPattern; });
+}
+
+}  // namespace brood::cnn::cuda

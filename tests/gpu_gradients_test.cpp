@@ -1,0 +1,121 @@
+// Goal: a device's forward values and gradients are right for every layer. Method: random networks
+// run in the emulator, in several orders of its threads, beside the naive double reference.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/cnn_reference.h"
+#include "tests/gpu_fixture.h"
+#include "tests/gpu_networks.h"
+
+namespace brood::cnn::cuda {
+namespace {
+
+using emulator::Order;
+
+struct Case {
+  NetworkSpec spec;
+  DataShape data;
+};
+
+double norm_of(const std::vector<double>& values) {
+  double sum = 0.0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
+}
+
+double distance(const std::vector<float>& got, const std::vector<double>& wanted, double floor) {
+  double difference = 0.0;
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    difference += std::pow(static_cast<double>(got[i]) - wanted[i], 2);
+  return std::sqrt(difference) / std::max(norm_of(wanted), floor);
+}
+
+void fill(Reference& reference, std::uint64_t seed) {
+  for (std::size_t p = 0; p < reference.parameters.size(); ++p) {
+    const Parameter& parameter = reference.plan.parameters[p];
+    const double scale =
+        parameter.weight ? 1.5 / std::sqrt(static_cast<double>(parameter.inputs)) : 0.3;
+    reference.parameters[p] = made_up(reference.parameters[p].size(), seed * 100 + p, scale);
+    if (parameter.start == Parameter::Start::one)
+      for (double& value : reference.parameters[p]) value = static_cast<float>(value + 1.0);
+  }
+}
+
+// The images [first, first + count) as numbers, and their labels.
+std::vector<double> images_of(const MadeUpData& data, std::int64_t first, std::int64_t count) {
+  const std::int64_t bytes = data.shape.height * data.shape.width * data.shape.channels;
+  std::vector<double> out;
+  for (std::int64_t i = first * bytes; i < (first + count) * bytes; ++i)
+    out.push_back((static_cast<float>(data.pixels[static_cast<std::size_t>(i)]) / 255.0F - 0.5F) /
+                  0.5F);
+  return out;
+}
+
+std::vector<int> labels_of(const MadeUpData& data, std::int64_t first, std::int64_t count) {
+  return {data.labels.begin() + first, data.labels.begin() + first + count};
+}
+
+// Two steps, of which the second has fewer samples, then an evaluation. The learning rate is 0.
+void expect_reference(const Case& c, std::uint64_t seed, Order order, double bound) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  const MadeUpData data(c.data, seed);
+  FusedTrials trials(c.spec, data, 1);
+  ASSERT_EQ(trials.plan.infeasible, "");
+  ASSERT_EQ(refused_for_device(c.spec, trials.plan), "");
+  Reference reference(trials.plan);
+  fill(reference, seed);
+  trials.admit(0, c.spec, seed);
+  trials.state(0).dropout_key = 77;
+  for (std::size_t p = 0; p < reference.parameters.size(); ++p)
+    trials.set_parameter(0, p, reference.parameters[p]);
+  trials.write_order(0, 1, false);
+  std::int64_t first = 0;
+  double sum = 0.0;
+  for (std::uint64_t batch = 0; batch < 2; ++batch) {
+    const std::int64_t count = std::min<std::int64_t>(c.data.train - first, c.spec.batch_size);
+    const double wanted = reference.forward(images_of(data, first, count),
+                                            labels_of(data, first, count), true, 77, batch);
+    reference.backward();
+    trials.train({0}, order);
+    sum += wanted * static_cast<double>(count);
+    EXPECT_NEAR(trials.state(0).train.loss, sum, 1e-5 * std::max(1.0, sum));
+    double largest = 1e-2;
+    for (const auto& gradient : reference.gradients) largest = std::max(largest, norm_of(gradient));
+    for (std::size_t p = 0; p < reference.parameters.size(); ++p)
+      EXPECT_LT(distance(trials.gradient(0, p), reference.gradients[p], 0.01 * largest), bound)
+          << trials.plan.parameters[p].name;
+    first += count;
+  }
+  EXPECT_EQ(trials.state(0).train.samples, c.data.train);
+  const double wanted =
+      reference.forward(images_of(data, c.data.train, c.data.validation),
+                        labels_of(data, c.data.train, c.data.validation), false, 0, 0);
+  trials.run(trials.program.validate, {0}, order);
+  EXPECT_NEAR(trials.state(0).evaluated[0].loss / static_cast<double>(c.data.validation), wanted,
+              1e-4 * std::max(1.0, wanted));
+}
+
+Case random_case(std::uint64_t seed) {
+  RandomLayers random(seed);
+  Case c;
+  c.spec.batch_size = random.between(3, 5);
+  c.data = {random.between(6, 11),
+            random.between(6, 11),
+            random.between(1, 4),
+            random.between(2, 12),
+            2 * c.spec.batch_size - 1,
+            3,
+            0};
+  c.spec.layers = random.list(3);
+  return c;
+}
+
+TEST(DeviceGradients, AgreeWithTheReferenceOverRandomNetworks) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed)
+    expect_reference(random_case(seed), seed, static_cast<Order>(seed % 3), 3e-5);
+}
+
+}  // namespace
+}  // namespace brood::cnn::cuda

@@ -1,0 +1,180 @@
+// The one parameter of each kernel, as plain data. Offsets are bytes from the start of a slot.
+#pragma once
+
+#include <cstdint>
+
+#include "trainers/cnn/cuda/device_memory.h"
+#include "trainers/cnn/cuda/launch.h"
+#include "trainers/cnn/cuda/slot.h"
+
+namespace brood::cnn::cuda {
+
+// --- what kernels leave in a slot for one another ---
+
+// What becomes of an image by one change: pixels it moves, or the corner of its hole; flip: down is
+// 1 where it is flipped.
+struct Move {
+  std::int16_t down = 0, right = 0;
+};
+
+// Of a sample of the batch under way.
+struct Draw {
+  std::uint32_t sample = 0, partner = 0;
+  double share = 1.0;  // of the sample's own pixels and label, a half or more
+  Move own[kChangesMax], other[kChangesMax];
+};
+
+struct SampleLabel {
+  std::int32_t own = 0, partner = 0;
+  double share = 1.0;
+};
+
+struct SampleLoss {
+  double loss = 0.0;
+  std::int64_t correct = 0;
+};
+
+// --- reductions: shapes that depend on a layer alone, never on batch or trials ---
+
+// Sums over pixels of a batch: a block's threads are kChannelLanes channels by kPixelLanes pixels,
+// and it takes kChunkPixels pixels. The chunks' sums lie side by side in the slot's partials.
+constexpr int kChannelLanes = 32, kPixelLanes = 8, kChunkPixels = 256;
+constexpr int kThreads = kChannelLanes * kPixelLanes;  // of all kernels but the products
+constexpr int kSums = 4;                               // sums over threads in one kernel
+constexpr int kSumSharedBytes = 8 * kSums * kThreads;
+
+// A weight gradient's chunk is a number of whole images.
+constexpr int kGradientPixels = 4096;
+constexpr int images_per_chunk(int pixels_of_image) {
+  return pixels_of_image >= kGradientPixels ? 1 : kGradientPixels / pixels_of_image;
+}
+
+constexpr int kSquareChunk = 4096;  // parameters of a block of norm_of_gradients
+
+// fp32 products: tiles of the result and the threads that compute one, 4x4 elements each.
+constexpr int kTileRows = 64, kTileColumns = 32, kTileDepth = 16;
+constexpr int kProductThreads = kTileRows / 4 * (kTileColumns / 4);
+constexpr int kProductSharedBytes = 4 * kTileDepth * (kTileRows + 4 + kTileColumns + 4);
+
+// --- parameters ---
+
+struct StepArguments {
+  Group group;
+  std::int64_t part_samples;   // of the part evaluated
+  std::int64_t class_tallies;  // of that part
+  std::int32_t part;           // 0: validation, 1: test
+  std::int32_t classes, batch_max;
+};
+
+struct DrawArguments {
+  Group group;
+  std::int64_t draws, order, order_stride;
+  const std::uint32_t* pool;
+  std::int64_t pool_count;
+  std::int32_t height, width;
+};
+
+struct GatherArguments {
+  Group group;
+  Tensor image;
+  std::int64_t draws, labels;
+  const std::uint8_t* pixels;
+  const std::uint16_t* all_labels;
+  const std::uint32_t* samples;  // of the part evaluated
+  std::int32_t part;
+};
+
+// A convolution or a dense layer, whose kernel is as large as its image. x and y are values or
+// gradients, as the kernel's name says.
+struct ProductArguments {
+  Group group;
+  Tensor x, y;
+  std::int64_t weight, bias;  // bias: -1 without one. weight: where to, of its gradient
+  std::int64_t partials;
+  std::int32_t kernel_height, kernel_width, stride_height, stride_width;
+  std::int32_t dilation_height, dilation_width, pad_top, pad_left;
+  std::int32_t relu;
+  std::int32_t accumulate;  // add to x's gradient
+  std::int32_t chunk;       // images of a partial weight gradient; 0: there are no partials
+};
+
+struct SumArguments {
+  Group group;
+  std::int64_t partials, to;
+  std::int64_t count;            // floats of one partial
+  std::int32_t items_per_chunk;  // of items_per_sample
+  std::int32_t items_per_sample;
+};
+
+struct MaskArguments {
+  Group group;
+  Tensor y, dy;
+  std::int64_t partials;
+  std::int32_t relu;
+};
+
+struct PoolArguments {
+  Group group;
+  Tensor x, y;          // values, or gradients of both
+  std::int64_t places;  // of the maxima: a byte for each element of y
+  std::int32_t kernel_height, kernel_width, stride_height, stride_width;
+  std::int32_t pad_top, pad_left;
+  std::int32_t accumulate;
+};
+
+constexpr int kNormArraysKept = 6;
+
+// saved: floats [kNormArraysKept][channels]: mean, inverse deviation, scale, shift, constant,
+// linear.
+struct NormArguments {
+  Group group;
+  Tensor x, y, dx, dy;
+  std::int64_t scale, shift, scale_gradient, shift_gradient;
+  std::int64_t mean, variance, saved, partials;
+  std::int32_t relu, train, accumulate;
+};
+
+struct ElementArguments {
+  Group group;
+  Tensor a, b, x, y;  // y is written; the others as the kernel needs them
+  std::int64_t dropouts;
+  std::int32_t site;        // of a dropout layer
+  std::int32_t activation;  // Activation
+  std::int32_t relu, accumulate, train;
+  float slope;
+};
+
+struct CopyArguments {
+  Group group;
+  Tensor from, to;
+  std::int32_t from_first, to_first, channels;
+  std::int32_t zeros;  // lanes behind them that become zero
+  std::int32_t accumulate;
+};
+
+struct LossArguments {
+  Group group;
+  Tensor logits, slopes;
+  std::int64_t labels, losses, class_tallies;
+  std::int32_t train;
+  std::int32_t part;  // evaluated
+};
+
+struct UpdateArguments {
+  Group group;
+  std::int64_t parameters, gradients, first, second, average;  // average: -1 without one
+  std::int64_t states, average_states, partials;
+  std::int64_t count, state_count;
+};
+
+// bf16 weights [columns][taps][depth], both padded with zeros, for tensor cores.
+struct PackArguments {
+  Group group;
+  std::int64_t weight, packed;
+  std::int32_t taps, inputs, columns;  // as the weight lies: [tap][input][column]
+  std::int32_t depth;                  // inputs, padded
+  std::int32_t rows;                   // columns, padded
+  std::int32_t transposed;             // for the input gradient: [inputs][taps][columns]
+};
+
+}  // namespace brood::cnn::cuda

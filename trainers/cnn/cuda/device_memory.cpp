@@ -1,0 +1,207 @@
+#include "trainers/cnn/cuda/device_memory.h"
+
+#include <algorithm>
+
+#include "trainers/cnn/cuda/arguments.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+constexpr std::int64_t kAlignment = 256;
+
+std::int64_t rounded(std::int64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+std::int64_t chunks(std::int64_t items, std::int64_t chunk) { return (items + chunk - 1) / chunk; }
+
+std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
+
+class Builder {
+ public:
+  Builder(const Plan& plan, DeviceMemory& memory)
+      : plan_(plan),
+        out_(memory),
+        element_(memory.precision == Precision::fp32 ? 4 : 2),
+        pitch_unit_(memory.precision == Precision::fp32 ? 1 : 8) {}
+
+  void build() {
+    out_.state = add(sizeof(SlotState));
+    out_.dropouts = add(static_cast<std::int64_t>(sizeof(SlotDropout)) * count_of_dropouts());
+    out_.order_stride = plan_.data.train;
+    out_.order = add(2 * 4 * plan_.data.train);
+    out_.class_tallies = add(std::int64_t{2 * 2 * 8} * plan_.data.classes);
+    parameters();
+    for (const Shape& shape : plan_.tensors) {
+      out_.values.push_back(tensor(shape));
+      out_.values.back().offset = add(bytes_of(out_.values.back()));
+    }
+    slopes();
+    for (const Step& step : plan_.steps) saved(step);
+    out_.draws = add(batch() * static_cast<std::int64_t>(sizeof(Draw)));
+    out_.labels = add(batch() * static_cast<std::int64_t>(sizeof(SampleLabel)));
+    out_.losses = add(batch() * static_cast<std::int64_t>(sizeof(SampleLoss)));
+    out_.partial_bytes = partial_bytes();
+    out_.partials = add(out_.partial_bytes);
+    out_.slot_bytes = size_;
+  }
+
+ private:
+  std::int64_t add(std::int64_t bytes) {
+    const std::int64_t offset = size_;
+    size_ += rounded(bytes);
+    return offset;
+  }
+
+  std::int64_t batch() const { return plan_.batch_size; }
+
+  std::int64_t count_of_dropouts() const {
+    return std::count_if(plan_.steps.begin(), plan_.steps.end(),
+                         [](const Step& step) { return step.op == Step::Op::dropout; });
+  }
+
+  static std::int64_t place(const std::vector<Parameter>& list, std::vector<std::int64_t>& places) {
+    std::int64_t count = 0;
+    for (const Parameter& parameter : list) {
+      places.push_back(count);
+      count += parameter.inputs * parameter.columns;
+    }
+    return count;
+  }
+
+  void parameters() {
+    out_.parameter_count = place(plan_.parameters, out_.parameter);
+    out_.state_count = place(plan_.states, out_.state_array);
+    const std::int64_t bytes = 4 * out_.parameter_count, state_bytes = 4 * out_.state_count;
+    out_.parameters = add(bytes);
+    out_.gradients = add(bytes);
+    for (int i = 0; i < out_.moments; ++i) out_.moment[i] = add(bytes);
+    out_.states = add(state_bytes);
+    if (!out_.averages) return;
+    out_.average = add(bytes);
+    out_.average_states = add(state_bytes);
+  }
+
+  Tensor tensor(const Shape& shape) const {
+    return {-1, shape.height, shape.width, shape.channels,
+            (shape.channels + pitch_unit_ - 1) / pitch_unit_ * pitch_unit_};
+  }
+
+  std::int64_t bytes_of(const Tensor& t) const {
+    return batch() * t.height * t.width * t.pitch * element_;
+  }
+
+  // A gradient lives from the backward pass of the last step that reads its tensor to that of the
+  // step that makes it; those that never live at once share memory.
+  void slopes() {
+    const auto steps = static_cast<int>(plan_.steps.size());
+    const std::vector<bool> needed = tensors_with_gradient(plan_);
+    std::vector<int> made(plan_.tensors.size(), -1), last_read(plan_.tensors.size(), -1);
+    last_read.back() = steps;
+    for (int i = 0; i < steps; ++i) {
+      made[z(plan_.steps[z(i)].output)] = i;
+      for (const int input : plan_.steps[z(i)].inputs)
+        last_read[z(input)] = std::max(last_read[z(input)], i);
+    }
+    std::vector<std::size_t> placed;
+    std::int64_t end = 0;
+    for (const Shape& shape : plan_.tensors) out_.slopes.push_back(tensor(shape));
+    for (std::size_t t = plan_.tensors.size(); t-- > 0;) {
+      if (!needed[t]) continue;
+      std::vector<std::pair<std::int64_t, std::int64_t>> taken;
+      for (const std::size_t other : placed)
+        if (made[other] <= last_read[t] && made[t] <= last_read[other])
+          taken.emplace_back(out_.slopes[other].offset,
+                             out_.slopes[other].offset + rounded(bytes_of(out_.slopes[other])));
+      std::sort(taken.begin(), taken.end());
+      std::int64_t offset = 0;
+      const std::int64_t bytes = rounded(bytes_of(out_.slopes[t]));
+      for (const auto& [first, last] : taken)
+        if (offset + bytes > first) offset = std::max(offset, last);
+      out_.slopes[t].offset = offset;
+      end = std::max(end, offset + bytes);
+      placed.push_back(t);
+    }
+    const std::int64_t base = add(end);
+    for (const std::size_t t : placed) out_.slopes[t].offset += base;
+  }
+
+  void saved(const Step& step) {
+    std::int64_t bytes = 0;
+    if (step.op == Step::Op::batch_norm)
+      bytes = std::int64_t{kNormArraysKept} * 4 * out_.values[z(step.output)].channels;
+    if (step.op == Step::Op::max_pool) {
+      const Tensor& y = out_.values[z(step.output)];
+      bytes = batch() * y.height * y.width * y.pitch;
+    }
+    out_.saved.push_back(bytes > 0 ? add(bytes) : -1);
+  }
+
+  std::int64_t partial_bytes() const {
+    std::int64_t most = 8 * chunks(out_.parameter_count, kSquareChunk);
+    for (const Step& step : plan_.steps) {
+      const Tensor& y = out_.values[z(step.output)];
+      const std::int64_t pixels = std::int64_t{1} * y.height * y.width;
+      // Of a bias, or of a batch norm.
+      most = std::max(most, 3 * 8 * y.channels * chunks(batch() * pixels, kChunkPixels));
+      if (step.weight < 0 || step.op == Step::Op::batch_norm) continue;
+      const Parameter& weight = plan_.parameters[z(step.weight)];
+      most = std::max(most, 4 * weight.inputs * weight.columns *
+                                chunks(batch(), images_per_chunk(static_cast<int>(pixels))));
+    }
+    return most;
+  }
+
+  const Plan& plan_;
+  DeviceMemory& out_;
+  const std::int64_t element_;
+  const std::int32_t pitch_unit_;
+  std::int64_t size_ = 0;
+};
+
+}  // namespace
+
+std::vector<bool> tensors_with_gradient(const Plan& plan) {
+  std::vector<bool> out(plan.tensors.size(), false);
+  for (const Step& step : plan.steps) {
+    bool needed = step.weight >= 0;
+    for (const int input : step.inputs) needed = needed || out[z(input)];
+    out[z(step.output)] = needed;
+  }
+  return out;
+}
+
+DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision) {
+  DeviceMemory memory;
+  memory.precision = precision;
+  memory.moments = moments;
+  memory.averages = averages;
+  Builder(plan, memory).build();
+  return memory;
+}
+
+std::vector<DeviceArray> device_arrays(const Plan& plan, const DeviceMemory& memory,
+                                       const OptimizerSpec& optimizer) {
+  std::vector<DeviceArray> out;
+  const auto add = [&out](const std::vector<Parameter>& list,
+                          const std::vector<std::int64_t>& places, std::int64_t base,
+                          const std::string& prefix) {
+    for (std::size_t i = 0; i < list.size(); ++i)
+      out.push_back({prefix + list[i].name, list[i].shape, base + 4 * places[i],
+                     list[i].inputs * list[i].columns, prefix.empty() ? &list[i] : nullptr});
+  };
+  add(plan.parameters, memory.parameter, memory.parameters, "");
+  add(plan.states, memory.state_array, memory.states, "");
+  // rmsprop keeps the mean square first.
+  const char* names[] = {"optimizer.first_moment.", "optimizer.second_moment."};
+  if (optimizer.kind == OptimizerSpec::Kind::rmsprop) std::swap(names[0], names[1]);
+  for (int i = 0; i < memory.moments; ++i)
+    add(plan.parameters, memory.parameter, memory.moment[i], names[i]);
+  if (!memory.averages) return out;
+  add(plan.parameters, memory.parameter, memory.average, "average.");
+  add(plan.states, memory.state_array, memory.average_states, "average.");
+  return out;
+}
+
+}  // namespace brood::cnn::cuda

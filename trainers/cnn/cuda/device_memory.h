@@ -1,0 +1,63 @@
+// Where everything of a trial lies in its slot of device memory, decided before anything runs.
+//
+// Activations are NHWC without halos. Weights lie in their logical order, [inputs][columns], so
+// that arrays move to and from checkpoints as they are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "trainers/cnn/cuda/launch.h"
+#include "trainers/cnn/plan.h"
+
+namespace brood::cnn::cuda {
+
+// A tensor of a batch; offset in bytes from the start of a slot, -1: there is none.
+struct Tensor {
+  std::int64_t offset = -1;
+  std::int32_t height = 1, width = 1, channels = 1;
+  std::int32_t pitch = 1;  // elements from pixel to pixel; those beyond the channels are zero
+};
+
+// An array of floats as a checkpoint names it.
+struct DeviceArray {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::int64_t offset = 0, count = 0;
+  const Parameter* parameter = nullptr;  // of the plan; nullptr for moments and averages
+};
+
+// All offsets in bytes from the start of a slot, multiples of 256 but inside the arrays of
+// parameters and states, which are dense.
+struct DeviceMemory {
+  Precision precision = Precision::fp32;
+  int moments = 0;
+  bool averages = false;
+  std::int64_t state = 0;     // SlotState
+  std::int64_t dropouts = 0;  // SlotDropout of each dropout layer
+  std::int64_t order = 0;     // uint32 [2][order_stride]: sample of each place of an epoch
+  std::int64_t order_stride = 0;
+  std::int64_t class_tallies = 0;  // int64 [validation, test][classes][samples, correct]
+  std::int64_t parameters = 0, gradients = 0, moment[2] = {0, 0}, states = 0;
+  std::int64_t average = 0, average_states = 0;  // only with averages
+  std::int64_t parameter_count = 0, state_count = 0;
+  std::vector<std::int64_t> parameter, state_array;  // each one's place, in floats
+  std::vector<Tensor> values, slopes;  // of the plan's tensors; slopes: gradients of the loss
+  std::vector<std::int64_t> saved;     // of each step; -1: nothing
+  std::int64_t draws = 0, labels = 0, partials = 0, losses = 0;
+  std::int64_t partial_bytes = 0;
+  std::vector<std::int64_t> packed;  // bf16 weights of a step for tensor cores; -1: none
+  std::int64_t slot_bytes = 0;
+};
+
+// Those with some parameter before them.
+std::vector<bool> tensors_with_gradient(const Plan& plan);
+
+DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision);
+
+// In the order and with the names of Network::arrays(), so that checkpoints are interchangeable.
+std::vector<DeviceArray> device_arrays(const Plan& plan, const DeviceMemory& memory,
+                                       const OptimizerSpec& optimizer);
+
+}  // namespace brood::cnn::cuda

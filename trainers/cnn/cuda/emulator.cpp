@@ -1,0 +1,300 @@
+#include "trainers/cnn/cuda/emulator.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "trainers/cnn/cuda/fiber.h"
+
+namespace brood::cnn::cuda::emulator {
+
+thread_local Thread* thread = nullptr;
+thread_local Block* block = nullptr;
+
+namespace {
+
+constexpr int kWarp = 32;
+constexpr int kAlignment = 128;  // of shared memory
+constexpr unsigned char kPoison = 0xCB;
+
+// Where the threads that run meet.
+struct Barrier {
+  int arrived = 0, members = 0;
+  std::int64_t generation = 0;
+
+  void open() {
+    arrived = 0;
+    ++generation;
+  }
+  void leave() {
+    if (--members > 0 && arrived == members) open();
+  }
+};
+
+struct Copy {
+  void* to;
+  const void* from;
+  bool wanted;
+};
+
+struct Warp {
+  Barrier barrier;
+  std::uint64_t word[kWarp][8];  // what each thread shows to the others
+};
+
+}  // namespace
+
+struct Fiber : Thread {
+  FiberStack stack;
+  bool done = false;
+  std::vector<Copy> open;
+  std::vector<std::vector<Copy>> groups;
+};
+
+namespace {
+
+// From launch to launch: a stack's memory is slow to get.
+thread_local std::vector<Fiber> kept_fibers;
+
+// The blocks of a launch, one after another, on the same fibers.
+class Emulation {
+ public:
+  Emulation(const Grid& grid, const std::function<void()>& body, Order order)
+      : grid_(grid), body_(body), order_(order) {
+    shared_bytes_.resize(static_cast<std::size_t>(grid.shared_bytes + kAlignment));
+    block_.threads = grid.threads;
+    const auto start = reinterpret_cast<std::uintptr_t>(shared_bytes_.data());
+    block_.shared = shared_bytes_.data() + (kAlignment - start % kAlignment) % kAlignment;
+    if (!grid.cooperates) return;
+    if (fibers_.size() < static_cast<std::size_t>(grid.threads))
+      fibers_.resize(static_cast<std::size_t>(grid.threads));
+    warps_.resize((static_cast<std::size_t>(grid.threads) + kWarp - 1) / kWarp);
+  }
+
+  void run_block(int x, int y, int z) {
+    block_.x = x;
+    block_.y = y;
+    block_.z = z;
+    block = &block_;
+    std::fill(shared_bytes_.begin(), shared_bytes_.end(), kPoison);
+    grid_.cooperates ? run_fibers() : run_alone();
+  }
+
+  void meet(Barrier& barrier) {
+    const std::int64_t generation = barrier.generation;
+    if (++barrier.arrived == barrier.members) barrier.open();
+    while (barrier.generation == generation) self().stack.leave();
+  }
+  void meet_block() { meet(barrier_); }
+  Warp& warp() { return warps_[static_cast<std::size_t>(thread->index / kWarp)]; }
+  void meet_warp() { meet(warp().barrier); }
+  static Fiber& self() { return *thread->fiber; }
+
+ private:
+  // The n-th thread in the chosen order.
+  int chosen(int n) const {
+    if (order_ == Order::forward) return n;
+    if (order_ == Order::reverse) return grid_.threads - 1 - n;
+    // The step 37 shares no factor with any number of threads in use: every thread gets its turn.
+    return static_cast<int>((n * std::int64_t{37} + 11) % grid_.threads);
+  }
+
+  void run_alone() {
+    thread = &alone_;
+    for (int n = 0; n < grid_.threads; ++n) {
+      alone_.index = chosen(n);
+      body_();
+    }
+  }
+
+  void start() {
+    barrier_ = {0, grid_.threads, 0};
+    for (std::size_t w = 0; w < warps_.size(); ++w)
+      warps_[w].barrier = {0, std::min(kWarp, grid_.threads - static_cast<int>(w) * kWarp), 0};
+    for (int i = 0; i < grid_.threads; ++i) {
+      Fiber& fiber = fibers_[static_cast<std::size_t>(i)];
+      fiber.index = i;
+      fiber.fiber = &fiber;
+      fiber.done = false;
+      fiber.open.clear();
+      fiber.groups.clear();
+      fiber.stack.start([this, &fiber] {
+        try {
+          body_();
+        } catch (...) {
+          if (!failure_) failure_ = std::current_exception();
+        }
+        fiber.done = true;
+        barrier_.leave();
+        warp().barrier.leave();
+      });
+    }
+  }
+
+  // Turns of all threads until none is left. A turn in which nothing happens is a barrier that some
+  // thread never reaches.
+  void run_fibers() {
+    start();
+    int left = grid_.threads;
+    while (left > 0) {
+      const std::int64_t before = events(left);
+      for (int n = 0; n < grid_.threads; ++n) {
+        Fiber& fiber = fibers_[static_cast<std::size_t>(chosen(n))];
+        if (fiber.done) continue;
+        thread = &fiber;
+        fiber.stack.enter();
+        if (fiber.done) --left;
+      }
+      if (failure_) give_up(failure_);
+      if (left > 0 && events(left) == before)
+        give_up(std::make_exception_ptr(std::logic_error("a barrier that not all threads reach")));
+    }
+  }
+
+  // Fibers that stopped in the middle are of no use any more.
+  [[noreturn]] void give_up(std::exception_ptr why) {
+    fibers_.clear();
+    std::rethrow_exception(std::move(why));
+  }
+
+  std::int64_t events(int left) const {
+    std::int64_t sum = barrier_.generation - left;
+    for (const Warp& warp : warps_) sum += warp.barrier.generation;
+    return sum;
+  }
+
+  const Grid grid_;
+  const std::function<void()>& body_;
+  const Order order_;
+  std::vector<unsigned char> shared_bytes_;
+  Block block_;
+  Thread alone_;
+  Barrier barrier_;
+  std::vector<Fiber>& fibers_ = kept_fibers;
+  std::vector<Warp> warps_;
+  std::exception_ptr failure_;
+};
+
+thread_local Emulation* emulation = nullptr;
+
+Emulation& cooperating() {
+  if (!thread->fiber) throw std::logic_error("the kernel is listed as one without barriers");
+  return *emulation;
+}
+
+float float_of(std::uint64_t pair, bool upper) {
+  const auto bits = static_cast<std::uint32_t>(upper ? pair >> 16U & 0xffffU : pair & 0xffffU)
+                    << 16U;
+  return __builtin_bit_cast(float, bits);
+}
+
+}  // namespace
+
+void run(const Grid& grid, const std::function<void()>& body, Order order) {
+  Emulation here(grid, body, order);
+  emulation = &here;
+  const auto blocks = std::int64_t{grid.x} * grid.y * grid.z;
+  for (std::int64_t n = 0; n < blocks; ++n) {
+    const std::int64_t b = order == Order::reverse ? blocks - 1 - n : n;
+    here.run_block(static_cast<int>(b % grid.x), static_cast<int>(b / grid.x % grid.y),
+                   static_cast<int>(b / grid.x / grid.y));
+  }
+  emulation = nullptr;
+  block = nullptr;
+  thread = nullptr;
+}
+
+void sync_threads() { cooperating().meet_block(); }
+
+float shuffle_xor(float value, int mask) {
+  Emulation& e = cooperating();
+  auto& word = e.warp().word;
+  const int lane = thread->index % kWarp;
+  word[lane][0] = __builtin_bit_cast(std::uint32_t, value);
+  e.meet_warp();
+  const auto other = static_cast<std::uint32_t>(word[lane ^ mask][0]);
+  e.meet_warp();
+  return __builtin_bit_cast(float, other);
+}
+
+void load_matrices(std::uint32_t (&out)[4], const void* row, bool transposed) {
+  Emulation& e = cooperating();
+  auto& word = e.warp().word;
+  const int lane = thread->index % kWarp;
+  const auto address = reinterpret_cast<std::uintptr_t>(row);
+  if (address % 16 != 0) throw std::logic_error("ldmatrix of an address not aligned to 16");
+  word[lane][0] = address;
+  e.meet_warp();
+  // Element (r, c) of matrix i.
+  const auto element = [&](int i, int r, int c) {
+    const auto* from = reinterpret_cast<const std::uint16_t*>(word[i * 8 + r][0]);
+    return std::uint32_t{from[c]};
+  };
+  const int first = lane / 4, pair = lane % 4 * 2;
+  for (int i = 0; i < 4; ++i)
+    out[i] = transposed ? element(i, pair, first) | element(i, pair + 1, first) << 16U
+                        : element(i, first, pair) | element(i, first, pair + 1) << 16U;
+  e.meet_warp();
+}
+
+void multiply_matrices(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                       std::uint32_t b1) {
+  Emulation& e = cooperating();
+  auto& word = e.warp().word;
+  const int lane = thread->index % kWarp, group = lane / 4, pair = lane % 4;
+  for (int i = 0; i < 4; ++i) word[lane][i] = a[i];
+  word[lane][4] = b0;
+  word[lane][5] = b1;
+  e.meet_warp();
+  // The fragments of PTX's mma.m16n8k16.
+  const auto left = [&](int row, int k) {
+    return float_of(word[row % 8 * 4 + k % 8 / 2][row / 8 + 2 * (k / 8)], k % 2 != 0);
+  };
+  const auto right = [&](int k, int column) {
+    return float_of(word[column * 4 + k % 8 / 2][4 + k / 8], k % 2 != 0);
+  };
+  for (int k = 0; k < 16; ++k) {
+    const float b[2] = {right(k, 2 * pair), right(k, 2 * pair + 1)};
+    for (int half = 0; half < 2; ++half) {
+      const float factor = left(group + 8 * half, k);
+      c[2 * half] += factor * b[0];
+      c[2 * half + 1] += factor * b[1];
+    }
+  }
+  e.meet_warp();
+}
+
+void copy_async(void* shared, const void* global, bool wanted) {
+  const auto to = reinterpret_cast<std::uintptr_t>(shared);
+  const auto from = reinterpret_cast<std::uintptr_t>(global);
+  if (to % 16 != 0 || from % 16 != 0)
+    throw std::logic_error("cp.async of an address not aligned to 16");
+  cooperating();
+  Emulation::self().open.push_back({shared, global, wanted});
+}
+
+void commit_copies() {
+  cooperating();
+  Fiber& fiber = Emulation::self();
+  fiber.groups.push_back(std::move(fiber.open));
+  fiber.open.clear();
+}
+
+void wait_copies(int groups_left) {
+  cooperating();
+  auto& groups = Emulation::self().groups;
+  while (groups.size() > static_cast<std::size_t>(groups_left)) {
+    for (const Copy& copy : groups.front()) {
+      if (copy.wanted)
+        std::memcpy(copy.to, copy.from, 16);
+      else
+        std::memset(copy.to, 0, 16);
+    }
+    groups.erase(groups.begin());
+  }
+}
+
+}  // namespace brood::cnn::cuda::emulator

@@ -1,0 +1,106 @@
+// One kernel launch as plain data: what a runtime executes on a device or in the emulator.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <type_traits>
+
+#include "trainers/cnn/cuda/emulator.h"
+
+namespace brood::cnn::cuda {
+
+// What activations and their gradients are stored as. Weights, sums and statistics are fp32.
+enum class Precision : std::uint8_t { fp32, bf16 };
+
+enum class KernelId : std::uint8_t {
+  begin_step,
+  begin_evaluation,
+  draw_changes,
+  gather_train,
+  gather_evaluation,
+  pack_weights,
+  product_forward,
+  product_input_gradient,
+  dense_input_gradient,
+  product_weight_gradient,
+  tensor_forward,
+  tensor_input_gradient,
+  tensor_weight_gradient,
+  sum_partials,
+  mask_gradient,
+  sum_bias_partials,
+  depthwise_forward,
+  depthwise_input_gradient,
+  depthwise_weight_gradient,
+  max_pool_forward,
+  max_pool_gradient,
+  average_pool_forward,
+  average_pool_gradient,
+  norm_statistics,
+  norm_prepare,
+  norm_forward,
+  norm_sums,
+  norm_slopes,
+  norm_gradient,
+  dropout,
+  activation_forward,
+  activation_gradient,
+  add_forward,
+  add_gradient,
+  copy_channels,
+  gate_forward,
+  gate_sums,
+  loss,
+  norm_of_gradients,
+  clip_gradients,
+  update,
+  average_states,
+  end_step,
+  end_evaluation,
+  count
+};
+
+// The trials of a launch. Slot s has the bytes from base + s * slot_bytes on; block z works for
+// slot active[z], and does nothing where that is negative.
+struct Group {
+  unsigned char* base = nullptr;         // device memory, aligned to 256
+  std::int64_t slot_bytes = 0;           // a multiple of 256
+  const std::int32_t* active = nullptr;  // device memory, an entry for each block z
+};
+
+struct Launch {
+  static constexpr int kArgumentBytes = 248;
+
+  KernelId kernel = KernelId::count;
+  Precision precision = Precision::fp32;
+  int x = 1, y = 1, z = 1;  // blocks; z: trials
+  int threads = 1, shared_bytes = 0;
+  int argument_bytes = 0;
+  // Of the kernel's one parameter, a struct of arguments.h that begins with a Group.
+  alignas(16) unsigned char arguments[kArgumentBytes] = {};
+  std::string what;  // for messages: "layers.0: conv forward"
+
+  template <class Arguments>
+  void set(const Arguments& from) {
+    static_assert(std::is_trivially_copyable_v<Arguments> && sizeof(Arguments) <= kArgumentBytes);
+    argument_bytes = static_cast<int>(sizeof(Arguments));
+    std::memcpy(arguments, &from, sizeof(Arguments));
+  }
+  void bind(const Group& group, int trials) {
+    std::memcpy(arguments, &group, sizeof(Group));
+    z = trials;
+  }
+};
+
+const char* name_of(KernelId kernel);
+
+// The launch as it is, on memory of the host.
+void run_emulated(const Launch& launch, emulator::Order order = emulator::Order::forward);
+
+// In programs built with BROOD_CUDA only. Returns a cudaError_t; stream is a cudaStream_t. Call
+// prepare_kernels() once per device before: it lets kernels have the shared memory they ask for.
+int prepare_kernels();
+int launch_cuda(const Launch& launch, void* stream);
+
+}  // namespace brood::cnn::cuda

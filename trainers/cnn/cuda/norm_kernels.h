@@ -1,0 +1,202 @@
+// Batch normalisation, as norm_layer.cpp has it: statistics of chunks around their first pixel in
+// single precision, put together in double.
+#pragma once
+
+#include "trainers/cnn/cuda/slot_access.h"
+
+namespace brood::cnn::cuda {
+inline namespace BROOD_DEVICE_SPACE {
+
+constexpr double kNormMomentum = 0.1;
+
+// The arrays that a batch norm keeps from forward to backward, an entry per channel.
+enum class NormArray : int { mean, inverse, scale, shift, constant, linear };
+
+BROOD_DEVICE float* norm_array(const SlotAccess& slot, const NormArguments& args, NormArray which) {
+  return slot.at<float>(args.saved) + static_cast<int>(which) * args.x.channels;
+}
+
+// Partials of a chunk: [sum, sum of squares of means, sum of squares within][channel].
+template <class T>
+BROOD_KERNEL(kThreads)
+norm_statistics(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const ChunkLane lane = chunk_lane(slot, args.x);
+  const T* x = slot.at<T>(args.x) + lane.channel;
+  const bool exists = lane.has_channel && lane.first < lane.last;
+  const float origin = exists ? to_float(x[lane.first * args.x.pitch]) : 0.0F;
+  float sum = 0.0F, square = 0.0F;
+  for (int p = lane.first + lane.lane; exists && p < lane.last; p += kPixelLanes) {
+    const float distance = to_float(x[p * args.x.pitch]) - origin;
+    sum += distance;
+    square = multiply_add(distance, distance, square);
+  }
+  const double moved = sum_of_lanes(static_cast<double>(sum), 0);
+  const double squares = sum_of_lanes(static_cast<double>(square), 1);
+  if (!exists || lane.lane > 0) return;
+  const double count = lane.last - lane.first;
+  const double mean = static_cast<double>(origin) + moved / count;
+  double* partial = slot.at<double>(args.partials) + block_y() * 3 * args.x.channels + lane.channel;
+  partial[0] = mean * count;
+  partial[args.x.channels] = mean * mean * count;
+  partial[2 * args.x.channels] = squares - moved * moved / count;
+}
+
+BROOD_DEVICE float inverse_of(double variance) {
+  return static_cast<float>(1.0 / square_root(variance + kNormEpsilon));
+}
+
+BROOD_DEVICE float follow(float running, double now) {
+  return static_cast<float>((1 - kNormMomentum) * static_cast<double>(running) +
+                            kNormMomentum * now);
+}
+
+// The sum of a kind of partials over all chunks, for the block's channels; in lane 0.
+BROOD_DEVICE double sum_of_chunks(const SlotAccess& slot, const NormArguments& args, int kinds,
+                                  int kind) {
+  const int channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
+  const int chunks = chunks_of(slot.samples() * image_pixels(args.x), kChunkPixels);
+  const double* partials = slot.at<double>(args.partials) + kind * args.x.channels + channel;
+  double sum = 0.0;
+  for (int i = thread_index() / kChannelLanes; channel < args.x.channels && i < chunks;
+       i += kPixelLanes)
+    sum += partials[i * kinds * args.x.channels];
+  return sum_of_lanes(sum, kind);
+}
+
+// Scale and shift: of the batch's statistics, which the running ones follow, or of those. A block
+// for kChannelLanes channels.
+BROOD_KERNEL(kThreads) norm_prepare(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const int channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
+  const double sum = args.train ? sum_of_chunks(slot, args, 3, 0) : 0.0;
+  const double between_means = args.train ? sum_of_chunks(slot, args, 3, 1) : 0.0;
+  const double within = args.train ? sum_of_chunks(slot, args, 3, 2) : 0.0;
+  if (thread_index() >= kChannelLanes || channel >= args.x.channels) return;
+  float* running_mean = slot.at<float>(args.mean) + channel;
+  float* running_variance = slot.at<float>(args.variance) + channel;
+  float mean = *running_mean, inverse = inverse_of(static_cast<double>(*running_variance));
+  if (args.train) {
+    const double count = static_cast<double>(slot.samples()) * image_pixels(args.x);
+    const double exact_mean = sum / count;
+    // The comparisons let a NaN through.
+    const double spread = between_means - count * exact_mean * exact_mean;
+    const double total = within + (spread < 0.0 ? 0.0 : spread);
+    const double variance = (total < 0.0 ? 0.0 : total) / count;
+    mean = static_cast<float>(exact_mean);
+    inverse = inverse_of(variance);
+    *running_mean = follow(*running_mean, exact_mean);
+    *running_variance =
+        follow(*running_variance, count > 1 ? variance * count / (count - 1) : variance);
+  }
+  const float scale = slot.at<float>(args.scale)[channel] * inverse;
+  norm_array(slot, args, NormArray::mean)[channel] = mean;
+  norm_array(slot, args, NormArray::inverse)[channel] = inverse;
+  norm_array(slot, args, NormArray::scale)[channel] = scale;
+  norm_array(slot, args, NormArray::shift)[channel] =
+      slot.at<float>(args.shift)[channel] - mean * scale;
+}
+
+// A thread for each element.
+template <class T>
+BROOD_KERNEL(kThreads)
+norm_forward(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const Element e = element_of(slot, args.x);
+  if (!e.exists) return;
+  float value = 0.0F;
+  if (e.channel < args.x.channels) {
+    value = to_float(slot.at<T>(args.x)[e.index]) *
+                norm_array(slot, args, NormArray::scale)[e.channel] +
+            norm_array(slot, args, NormArray::shift)[e.channel];
+    if (args.relu && value <= 0.0F) value = 0.0F;
+  }
+  slot.at<T>(args.y)[e.index] = from_float<T>(value);
+}
+
+// Partials of a chunk: [sum of dy, sum of dy * (x - mean)][channel], where a ReLU lets dy through.
+template <class T>
+BROOD_KERNEL(kThreads)
+norm_sums(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const ChunkLane lane = chunk_lane(slot, args.x);
+  const bool exists = lane.has_channel && lane.first < lane.last;
+  float total = 0.0F, correlated = 0.0F;
+  if (exists) {
+    const T* x = slot.at<T>(args.x) + lane.channel;
+    const T* dy = slot.at<T>(args.dy) + lane.channel;
+    const float mean = norm_array(slot, args, NormArray::mean)[lane.channel];
+    const float scale = norm_array(slot, args, NormArray::scale)[lane.channel];
+    const float shift = norm_array(slot, args, NormArray::shift)[lane.channel];
+    for (int p = lane.first + lane.lane; p < lane.last; p += kPixelLanes) {
+      const float value = to_float(x[p * args.x.pitch]);
+      float slope = to_float(dy[p * args.dy.pitch]);
+      if (args.relu && !(value * scale + shift > 0.0F)) slope = 0.0F;
+      total += slope;
+      correlated = multiply_add(slope, value - mean, correlated);
+    }
+  }
+  const double totals = sum_of_lanes(static_cast<double>(total), 0);
+  const double products = sum_of_lanes(static_cast<double>(correlated), 1);
+  if (!exists || lane.lane > 0) return;
+  double* partial = slot.at<double>(args.partials) + block_y() * 2 * args.x.channels + lane.channel;
+  partial[0] = totals;
+  partial[args.x.channels] = products;
+}
+
+// The gradients of scale and shift, and what dx needs. A block for kChannelLanes channels.
+BROOD_KERNEL(kThreads) norm_slopes(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const int channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
+  const double slope = sum_of_chunks(slot, args, 2, 0), products = sum_of_chunks(slot, args, 2, 1);
+  if (thread_index() >= kChannelLanes || channel >= args.x.channels) return;
+  const double count = static_cast<double>(slot.samples()) * image_pixels(args.x);
+  const float inverse = norm_array(slot, args, NormArray::inverse)[channel];
+  const float scale = norm_array(slot, args, NormArray::scale)[channel];
+  const double product = products * static_cast<double>(inverse);
+  slot.at<float>(args.shift_gradient)[channel] = static_cast<float>(slope);
+  slot.at<float>(args.scale_gradient)[channel] = static_cast<float>(product);
+  norm_array(slot, args, NormArray::constant)[channel] = scale * static_cast<float>(slope / count);
+  norm_array(slot, args, NormArray::linear)[channel] =
+      scale * inverse * static_cast<float>(product / count);
+}
+
+// A thread for each element of dx.
+template <class T>
+BROOD_KERNEL(kThreads)
+norm_gradient(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const Element e = element_of(slot, args.x);
+  if (!e.exists) return;
+  float out = 0.0F;
+  if (e.channel < args.x.channels) {
+    const float value = to_float(slot.at<T>(args.x)[e.index]);
+    const float scale = norm_array(slot, args, NormArray::scale)[e.channel];
+    float slope = to_float(slot.at<T>(args.dy)[e.index]);
+    if (args.relu && !(value * scale + norm_array(slot, args, NormArray::shift)[e.channel] > 0.0F))
+      slope = 0.0F;
+    out = scale * slope - norm_array(slot, args, NormArray::constant)[e.channel] -
+          (value - norm_array(slot, args, NormArray::mean)[e.channel]) *
+              norm_array(slot, args, NormArray::linear)[e.channel];
+  }
+  put(slot.at<T>(args.dx), e.index, out, args.accumulate);
+}
+
+template <class Visit>
+void visit_norm_kernels(Visit& visit) {
+  visit(KernelId::norm_statistics, &norm_statistics<float>, &norm_statistics<Bf16>, true);
+  visit(KernelId::norm_prepare, &norm_prepare, &norm_prepare, true);
+  visit(KernelId::norm_forward, &norm_forward<float>, &norm_forward<Bf16>, false);
+  visit(KernelId::norm_sums, &norm_sums<float>, &norm_sums<Bf16>, true);
+  visit(KernelId::norm_slopes, &norm_slopes, &norm_slopes, true);
+  visit(KernelId::norm_gradient, &norm_gradient<float>, &norm_gradient<Bf16>, false);
+}
+
+}  // namespace BROOD_DEVICE_SPACE
+}  // namespace brood::cnn::cuda

@@ -1,0 +1,559 @@
+#include "trainers/cnn/cuda/program.h"
+
+#include <cstddef>
+
+#include "trainers/cnn/cuda/arguments.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
+
+int blocks(std::int64_t items, std::int64_t of_a_block) {
+  return static_cast<int>((items + of_a_block - 1) / of_a_block);
+}
+
+// Makes the launches of one list: of training steps, or of evaluations.
+class Builder {
+ public:
+  Builder(const Plan& plan, const DeviceMemory& memory, const DeviceData& data, bool train)
+      : plan_(plan),
+        memory_(memory),
+        data_(data),
+        train_(train),
+        needs_gradient_(tensors_with_gradient(plan)),
+        written_(plan.tensors.size(), false) {
+    const bool averages = memory.averages && !train;
+    weights_ = averages ? memory.average : memory.parameters;
+    states_ = averages ? memory.average_states : memory.states;
+  }
+
+  std::vector<Launch> training() {
+    begin(KernelId::begin_step, 1, 1, step_arguments(0, 0));
+    DrawArguments draw{};
+    draw.draws = memory_.draws;
+    draw.order = memory_.order;
+    draw.order_stride = memory_.order_stride;
+    draw.pool = data_.train.samples;
+    draw.pool_count = data_.train.count;
+    draw.height = plan_.data.height;
+    draw.width = plan_.data.width;
+    begin(KernelId::draw_changes, blocks(plan_.batch_size, kThreads), kThreads, draw);
+    gather(KernelId::gather_train, data_.train, 0);
+    for (const Step& step : plan_.steps) forward(step);
+    loss(0);
+    for (std::size_t i = plan_.steps.size(); i-- > 0;) backward(plan_.steps[i]);
+    update();
+    begin(KernelId::end_step, 1, 1, step_arguments(0, 0));
+    return std::move(out_);
+  }
+
+  std::vector<Launch> evaluation(const DevicePart& part, int index) {
+    if (part.count == 0) return {};
+    begin(KernelId::begin_evaluation, 1, kThreads, step_arguments(index, part.count));
+    gather(KernelId::gather_evaluation, part, index);
+    for (const Step& step : plan_.steps) forward(step);
+    loss(index);
+    begin(KernelId::end_evaluation, 1, 1, step_arguments(index, part.count));
+    return std::move(out_);
+  }
+
+ private:
+  // --- launches ---
+
+  template <class Arguments>
+  void add(KernelId kernel, int x, int y, int threads, int shared_bytes,
+           const Arguments& arguments) {
+    Launch launch;
+    launch.kernel = kernel;
+    launch.precision = memory_.precision;
+    launch.x = x;
+    launch.y = y;
+    launch.threads = threads;
+    launch.shared_bytes = shared_bytes;
+    launch.set(arguments);
+    launch.what = pointer_ + (pointer_.empty() ? "" : ": ") + name_of(kernel);
+    out_.push_back(std::move(launch));
+  }
+
+  template <class Arguments>
+  void begin(KernelId kernel, int x, int threads, const Arguments& arguments) {
+    pointer_.clear();
+    add(kernel, x, 1, threads, 0, arguments);
+  }
+
+  // A thread for each element of a tensor's batch.
+  template <class Arguments>
+  void elements(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {
+    add(kernel, blocks(pixels(tensor) * tensor.pitch, kThreads), 1, kThreads, 0, arguments);
+  }
+
+  // Sums over the pixels of a tensor's batch, chunk by chunk.
+  template <class Arguments>
+  void chunks(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {
+    add(kernel, blocks(tensor.channels, kChannelLanes), blocks(pixels(tensor), kChunkPixels),
+        kThreads, kSumSharedBytes, arguments);
+  }
+
+  // A thread for each channel, with helpers.
+  template <class Arguments>
+  void channels(KernelId kernel, std::int64_t count, const Arguments& arguments) {
+    add(kernel, blocks(count, kChannelLanes), 1, kThreads, kSumSharedBytes, arguments);
+  }
+
+  void product(KernelId kernel, std::int64_t rows, std::int64_t columns, int parts,
+               const ProductArguments& arguments) {
+    add(kernel, blocks(rows, kTileRows) * blocks(columns, kTileColumns), parts, kProductThreads,
+        kProductSharedBytes, arguments);
+  }
+
+  // --- places ---
+
+  std::int64_t pixels(const Tensor& tensor) const {
+    return std::int64_t{1} * plan_.batch_size * tensor.height * tensor.width;
+  }
+  const Tensor& value(int tensor) const { return memory_.values[z(tensor)]; }
+  const Tensor& slope(int tensor) const { return memory_.slopes[z(tensor)]; }
+  const Tensor& input(const Step& step) const { return value(step.inputs.front()); }
+  const Tensor& output(const Step& step) const { return value(step.output); }
+  std::int64_t weight(int parameter) const {
+    return parameter < 0 ? -1 : weights_ + 4 * memory_.parameter[z(parameter)];
+  }
+  std::int64_t gradient(int parameter) const {
+    return memory_.gradients + 4 * memory_.parameter[z(parameter)];
+  }
+  std::int64_t saved(const Step& step) const {
+    return memory_.saved[static_cast<std::size_t>(&step - plan_.steps.data())];
+  }
+  bool wanted(int tensor) const { return needs_gradient_[z(tensor)]; }
+  // Whether a gradient is added to what another reader of the tensor has left.
+  bool accumulate(int tensor) {
+    const bool before = written_[z(tensor)];
+    written_[z(tensor)] = true;
+    return before;
+  }
+
+  // --- the frame ---
+
+  StepArguments step_arguments(int part, std::int64_t samples) const {
+    StepArguments a{};
+    a.part_samples = samples;
+    a.part = part;
+    a.classes = plan_.data.classes;
+    a.batch_max = plan_.batch_size;
+    a.class_tallies = tallies(part);
+    return a;
+  }
+
+  std::int64_t tallies(int part) const {
+    return memory_.class_tallies + std::int64_t{part} * plan_.data.classes * 2 * 8;
+  }
+
+  void gather(KernelId kernel, const DevicePart& part, int index) {
+    GatherArguments a{};
+    a.image = value(0);
+    a.draws = memory_.draws;
+    a.labels = memory_.labels;
+    a.pixels = part.pixels;
+    a.all_labels = part.labels;
+    a.samples = part.samples;
+    a.part = index;
+    elements(kernel, a.image, a);
+  }
+
+  void loss(int part) {
+    LossArguments a{};
+    a.logits = memory_.values.back();
+    a.slopes = memory_.slopes.back();
+    a.labels = memory_.labels;
+    a.losses = memory_.losses;
+    a.class_tallies = tallies(part);
+    a.train = train_;
+    a.part = part;
+    pointer_.clear();
+    add(KernelId::loss, 1, 1, kThreads, kSumSharedBytes, a);
+    written_.back() = true;
+  }
+
+  void update() {
+    UpdateArguments a{};
+    a.parameters = memory_.parameters;
+    a.gradients = memory_.gradients;
+    a.first = memory_.moment[0];
+    a.second = memory_.moment[1];
+    a.average = memory_.averages ? memory_.average : -1;
+    a.states = memory_.states;
+    a.average_states = memory_.average_states;
+    a.partials = memory_.partials;
+    a.count = memory_.parameter_count;
+    a.state_count = memory_.state_count;
+    pointer_.clear();
+    add(KernelId::norm_of_gradients, blocks(a.count, kSquareChunk), 1, kThreads, kSumSharedBytes,
+        a);
+    add(KernelId::clip_gradients, 1, 1, kThreads, kSumSharedBytes, a);
+    add(KernelId::update, blocks(a.count, kThreads), 1, kThreads, 0, a);
+    if (memory_.averages && a.state_count > 0)
+      add(KernelId::average_states, blocks(a.state_count, kThreads), 1, kThreads, 0, a);
+  }
+
+  // --- steps, forward ---
+
+  void forward(const Step& step) {
+    pointer_ = step.pointer;
+    switch (step.op) {
+      case Step::Op::conv:
+      case Step::Op::dense:
+        return product(KernelId::product_forward, pixels(output(step)), output(step).pitch, 1,
+                       product_arguments(step, input(step), output(step)));
+      case Step::Op::depthwise_conv:
+        return elements(KernelId::depthwise_forward, output(step),
+                        product_arguments(step, input(step), output(step)));
+      case Step::Op::max_pool:
+        return elements(KernelId::max_pool_forward, output(step),
+                        pool_arguments(step, input(step), output(step)));
+      case Step::Op::avg_pool:
+      case Step::Op::global_avg_pool:
+        return elements(KernelId::average_pool_forward, output(step),
+                        pool_arguments(step, input(step), output(step)));
+      case Step::Op::batch_norm:
+        return norm_forward(step);
+      case Step::Op::dropout:
+      case Step::Op::activation:
+      case Step::Op::add:
+      case Step::Op::gate:
+        return element_forward(step);
+      case Step::Op::concat:
+        return concat_forward(step);
+    }
+  }
+
+  ProductArguments product_arguments(const Step& step, const Tensor& x, const Tensor& y) const {
+    ProductArguments a{};
+    a.x = x;
+    a.y = y;
+    a.weight = weight(step.weight);
+    a.bias = weight(step.bias);
+    a.partials = memory_.partials;
+    // A dense layer's window is the whole image.
+    const bool dense = step.op == Step::Op::dense;
+    a.kernel_height = dense ? x.height : step.kernel_height;
+    a.kernel_width = dense ? x.width : step.kernel_width;
+    a.stride_height = step.stride_height;
+    a.stride_width = step.stride_width;
+    a.dilation_height = step.dilation_height;
+    a.dilation_width = step.dilation_width;
+    a.pad_top = step.pad_top;
+    a.pad_left = step.pad_left;
+    a.relu = step.relu;
+    return a;
+  }
+
+  PoolArguments pool_arguments(const Step& step, const Tensor& x, const Tensor& y) const {
+    const bool global = step.op == Step::Op::global_avg_pool;
+    PoolArguments a{};
+    a.x = x;
+    a.y = y;
+    a.places = saved(step);
+    a.kernel_height = global ? x.height : step.kernel_height;
+    a.kernel_width = global ? x.width : step.kernel_width;
+    a.stride_height = global ? x.height : step.stride_height;
+    a.stride_width = global ? x.width : step.stride_width;
+    a.pad_top = step.pad_top;
+    a.pad_left = step.pad_left;
+    return a;
+  }
+
+  NormArguments norm_arguments(const Step& step) const {
+    NormArguments a{};
+    a.x = input(step);
+    a.y = output(step);
+    a.scale = weight(step.weight);
+    a.shift = weight(step.bias);
+    a.scale_gradient = gradient(step.weight);
+    a.shift_gradient = gradient(step.bias);
+    a.mean = states_ + 4 * memory_.state_array[z(step.state)];
+    a.variance = states_ + 4 * memory_.state_array[z(step.state + 1)];
+    a.saved = saved(step);
+    a.partials = memory_.partials;
+    a.relu = step.relu;
+    a.train = train_;
+    return a;
+  }
+
+  void norm_forward(const Step& step) {
+    const NormArguments a = norm_arguments(step);
+    if (train_) chunks(KernelId::norm_statistics, a.x, a);
+    channels(KernelId::norm_prepare, a.x.channels, a);
+    elements(KernelId::norm_forward, a.x, a);
+  }
+
+  ElementArguments element_arguments(const Step& step) const {
+    ElementArguments a{};
+    a.dropouts = memory_.dropouts;
+    a.site = static_cast<std::int32_t>(step.stream) - 1;
+    a.activation = static_cast<std::int32_t>(step.activation);
+    a.relu = step.relu;
+    a.train = train_;
+    a.slope = static_cast<float>(step.slope);
+    return a;
+  }
+
+  void element_forward(const Step& step) {
+    ElementArguments a = element_arguments(step);
+    a.x = a.a = input(step);
+    if (step.inputs.size() > 1) a.b = value(step.inputs[1]);
+    a.y = output(step);
+    const KernelId kernel = step.op == Step::Op::dropout      ? KernelId::dropout
+                            : step.op == Step::Op::activation ? KernelId::activation_forward
+                            : step.op == Step::Op::add        ? KernelId::add_forward
+                                                              : KernelId::gate_forward;
+    elements(kernel, a.y, a);
+  }
+
+  void concat_forward(const Step& step) {
+    CopyArguments a{};
+    a.to = output(step);
+    for (const int input : step.inputs) {
+      a.from = value(input);
+      a.channels = a.from.channels;
+      const bool last = a.to_first + a.channels == a.to.channels;
+      a.zeros = last ? a.to.pitch - a.to.channels : 0;
+      add(KernelId::copy_channels, blocks(pixels(a.to) * (a.channels + a.zeros), kThreads), 1,
+          kThreads, 0, a);
+      a.to_first += a.channels;
+    }
+  }
+
+  // --- steps, backward ---
+
+  void backward(const Step& step) {
+    if (!wanted(step.output)) return;
+    pointer_ = step.pointer;
+    switch (step.op) {
+      case Step::Op::conv:
+      case Step::Op::dense:
+      case Step::Op::depthwise_conv:
+        bias_backward(step);
+        return step.op == Step::Op::depthwise_conv ? depthwise_backward(step)
+                                                   : product_backward(step);
+      case Step::Op::max_pool:
+      case Step::Op::avg_pool:
+      case Step::Op::global_avg_pool: {
+        PoolArguments a = pool_arguments(step, slope(step.inputs.front()), slope(step.output));
+        a.accumulate = accumulate(step.inputs.front());
+        return elements(step.op == Step::Op::max_pool ? KernelId::max_pool_gradient
+                                                      : KernelId::average_pool_gradient,
+                        a.x, a);
+      }
+      case Step::Op::batch_norm:
+        return norm_backward(step);
+      case Step::Op::dropout:
+      case Step::Op::activation:
+      case Step::Op::add:
+        return element_backward(step);
+      case Step::Op::gate:
+        return gate_backward(step);
+      case Step::Op::concat:
+        return concat_backward(step);
+    }
+  }
+
+  // What a ReLU lets through, and the bias's gradient; there is no ReLU without a bias.
+  void bias_backward(const Step& step) {
+    if (step.bias < 0) return;
+    MaskArguments a{};
+    a.y = output(step);
+    a.dy = slope(step.output);
+    a.partials = memory_.partials;
+    a.relu = step.relu;
+    chunks(KernelId::mask_gradient, a.dy, a);
+    SumArguments sum{};
+    sum.partials = memory_.partials;
+    sum.to = gradient(step.bias);
+    sum.count = a.dy.channels;
+    sum.items_per_chunk = kChunkPixels;
+    sum.items_per_sample = a.dy.height * a.dy.width;
+    channels(KernelId::sum_bias_partials, sum.count, sum);
+  }
+
+  void sum_weight(const Step& step, std::int64_t count, int images) {
+    SumArguments sum{};
+    sum.partials = memory_.partials;
+    sum.to = gradient(step.weight);
+    sum.count = count;
+    sum.items_per_chunk = images;
+    sum.items_per_sample = 1;
+    add(KernelId::sum_partials, blocks(count, kThreads), 1, kThreads, 0, sum);
+  }
+
+  void product_backward(const Step& step) {
+    ProductArguments a = product_arguments(step, input(step), slope(step.output));
+    const Parameter& parameter = plan_.parameters[z(step.weight)];
+    const int images = images_per_chunk(a.y.height * a.y.width);
+    const int parts = blocks(plan_.batch_size, images);
+    a.chunk = parts > 1 ? images : 0;
+    a.weight = gradient(step.weight);
+    product(KernelId::product_weight_gradient, parameter.inputs, parameter.columns, parts, a);
+    if (parts > 1) sum_weight(step, parameter.inputs * parameter.columns, images);
+    if (!wanted(step.inputs.front())) return;
+    a.weight = weight(step.weight);
+    a.x = slope(step.inputs.front());
+    a.accumulate = accumulate(step.inputs.front());
+    if (step.op == Step::Op::dense)
+      product(KernelId::dense_input_gradient, plan_.batch_size,
+              std::int64_t{1} * a.x.height * a.x.width * a.x.pitch, 1, a);
+    else
+      product(KernelId::product_input_gradient, pixels(a.x), a.x.pitch, 1, a);
+  }
+
+  void depthwise_backward(const Step& step) {
+    ProductArguments a = product_arguments(step, input(step), slope(step.output));
+    const int places = a.kernel_height * a.kernel_width;
+    a.chunk = images_per_chunk(a.y.height * a.y.width);
+    add(KernelId::depthwise_weight_gradient, places * blocks(a.x.channels, kChannelLanes),
+        blocks(plan_.batch_size, a.chunk), kThreads, kSumSharedBytes, a);
+    sum_weight(step, std::int64_t{places} * a.x.channels, a.chunk);
+    if (!wanted(step.inputs.front())) return;
+    a.x = slope(step.inputs.front());
+    a.accumulate = accumulate(step.inputs.front());
+    elements(KernelId::depthwise_input_gradient, a.x, a);
+  }
+
+  void norm_backward(const Step& step) {
+    NormArguments a = norm_arguments(step);
+    a.dy = slope(step.output);
+    chunks(KernelId::norm_sums, a.x, a);
+    channels(KernelId::norm_slopes, a.x.channels, a);
+    if (!wanted(step.inputs.front())) return;
+    a.dx = slope(step.inputs.front());
+    a.accumulate = accumulate(step.inputs.front());
+    elements(KernelId::norm_gradient, a.x, a);
+  }
+
+  void element_backward(const Step& step) {
+    ElementArguments a = element_arguments(step);
+    const bool dropout = step.op == Step::Op::dropout;
+    a.x = dropout ? slope(step.output) : input(step);
+    a.a = output(step);
+    a.b = slope(step.output);
+    for (const int to : step.inputs) {
+      if (!wanted(to)) continue;
+      a.y = slope(to);
+      a.accumulate = accumulate(to);
+      elements(dropout                           ? KernelId::dropout
+               : step.op == Step::Op::activation ? KernelId::activation_gradient
+                                                 : KernelId::add_gradient,
+               a.y, a);
+    }
+  }
+
+  void gate_backward(const Step& step) {
+    const int whole = step.inputs[0], gate = step.inputs[1];
+    ElementArguments a = element_arguments(step);
+    a.b = value(gate);
+    if (wanted(gate)) {
+      a.a = value(whole);
+      a.x = slope(step.output);
+      a.y = slope(gate);
+      a.accumulate = accumulate(gate);
+      elements(KernelId::gate_sums, a.y, a);
+    }
+    if (!wanted(whole)) return;
+    a.a = slope(step.output);
+    a.y = slope(whole);
+    a.accumulate = accumulate(whole);
+    elements(KernelId::gate_forward, a.y, a);
+  }
+
+  void concat_backward(const Step& step) {
+    CopyArguments a{};
+    a.from = slope(step.output);
+    for (const int input : step.inputs) {
+      a.channels = value(input).channels;
+      if (wanted(input)) {
+        a.to = slope(input);
+        a.zeros = a.to.pitch - a.channels;
+        a.accumulate = accumulate(input);
+        add(KernelId::copy_channels, blocks(pixels(a.to) * a.to.pitch, kThreads), 1, kThreads, 0,
+            a);
+      }
+      a.from_first += a.channels;
+    }
+  }
+
+  const Plan& plan_;
+  const DeviceMemory& memory_;
+  const DeviceData& data_;
+  const bool train_;
+  const std::vector<bool> needs_gradient_;
+  std::vector<bool> written_;  // tensors whose gradient some reader has left
+  std::int64_t weights_ = 0, states_ = 0;
+  std::string pointer_;  // of the layer
+  std::vector<Launch> out_;
+};
+
+}  // namespace
+
+Program make_program(const Plan& plan, const DeviceMemory& memory, const DeviceData& data) {
+  Program program;
+  program.train = Builder(plan, memory, data, true).training();
+  program.validate = Builder(plan, memory, data, false).evaluation(data.validation, 0);
+  program.test = Builder(plan, memory, data, false).evaluation(data.test, 1);
+  return program;
+}
+
+void bind(std::vector<Launch>& launches, const Group& group, int trials) {
+  for (Launch& launch : launches) launch.bind(group, trials);
+}
+
+const char* name_of(KernelId kernel) {
+  static constexpr const char* kNames[] = {"begin_step",
+                                           "begin_evaluation",
+                                           "draw_changes",
+                                           "gather_train",
+                                           "gather_evaluation",
+                                           "pack_weights",
+                                           "product_forward",
+                                           "product_input_gradient",
+                                           "dense_input_gradient",
+                                           "product_weight_gradient",
+                                           "tensor_forward",
+                                           "tensor_input_gradient",
+                                           "tensor_weight_gradient",
+                                           "sum_partials",
+                                           "mask_gradient",
+                                           "sum_bias_partials",
+                                           "depthwise_forward",
+                                           "depthwise_input_gradient",
+                                           "depthwise_weight_gradient",
+                                           "max_pool_forward",
+                                           "max_pool_gradient",
+                                           "average_pool_forward",
+                                           "average_pool_gradient",
+                                           "norm_statistics",
+                                           "norm_prepare",
+                                           "norm_forward",
+                                           "norm_sums",
+                                           "norm_slopes",
+                                           "norm_gradient",
+                                           "dropout",
+                                           "activation_forward",
+                                           "activation_gradient",
+                                           "add_forward",
+                                           "add_gradient",
+                                           "copy_channels",
+                                           "gate_forward",
+                                           "gate_sums",
+                                           "loss",
+                                           "norm_of_gradients",
+                                           "clip_gradients",
+                                           "update",
+                                           "average_states",
+                                           "end_step",
+                                           "end_evaluation"};
+  static_assert(sizeof(kNames) / sizeof(*kNames) == static_cast<std::size_t>(KernelId::count));
+  return kNames[static_cast<std::size_t>(kernel)];
+}
+
+}  // namespace brood::cnn::cuda

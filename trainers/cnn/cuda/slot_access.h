@@ -1,0 +1,102 @@
+// How kernels find what is theirs: the slot of the block, tensors in it, elements of a batch.
+#pragma once
+
+#include "trainers/cnn/cuda/arguments.h"
+#include "trainers/cnn/cuda/device.h"
+
+namespace brood::cnn::cuda {
+inline namespace BROOD_DEVICE_SPACE {
+
+// The bytes of the block's trial; nothing for a block without one.
+class SlotAccess {
+ public:
+  BROOD_DEVICE explicit SlotAccess(const Group& group) {
+    const std::int32_t slot = group.active[block_z()];
+    bytes_ = slot < 0 ? nullptr : group.base + slot * group.slot_bytes;
+  }
+
+  BROOD_DEVICE bool idle() const { return bytes_ == nullptr; }
+  BROOD_DEVICE SlotState& state() const { return *reinterpret_cast<SlotState*>(bytes_); }
+  // Samples of the batch under way.
+  BROOD_DEVICE int samples() const { return state().samples; }
+  template <class T>
+  BROOD_DEVICE T* at(std::int64_t offset) const {
+    return reinterpret_cast<T*>(bytes_ + offset);
+  }
+  template <class T>
+  BROOD_DEVICE T* at(const Tensor& tensor) const {
+    return at<T>(tensor.offset);
+  }
+
+ private:
+  unsigned char* bytes_;
+};
+
+BROOD_DEVICE int image_pixels(const Tensor& tensor) { return tensor.height * tensor.width; }
+
+// The thread's number among all of a launch's threads along x.
+BROOD_DEVICE int element_index() { return block_x() * kThreads + thread_index(); }
+
+// An element of a batch, lanes without a channel included.
+struct Element {
+  int index, pixel, channel;  // pixel: of the batch
+  bool exists;                // in the batch
+};
+
+BROOD_DEVICE Element element_of(const SlotAccess& slot, const Tensor& tensor) {
+  const int index = element_index(), pixel = index / tensor.pitch;
+  return {index, pixel, index - pixel * tensor.pitch,
+          pixel < slot.samples() * image_pixels(tensor)};
+}
+
+template <class T>
+BROOD_DEVICE void put(T* to, int index, float value, bool accumulate) {
+  to[index] = from_float<T>(accumulate ? to_float(to[index]) + value : value);
+}
+
+// What a thread does of a reduction over pixels (arguments.h): pixels first + lane, first + lane +
+// kPixelLanes, ... below last.
+struct ChunkLane {
+  int channel, lane, first, last;
+  bool has_channel;
+};
+
+BROOD_DEVICE ChunkLane chunk_lane(const SlotAccess& slot, const Tensor& tensor) {
+  ChunkLane out;
+  out.channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
+  out.lane = thread_index() / kChannelLanes;
+  out.first = block_y() * kChunkPixels;
+  out.last = smaller(out.first + kChunkPixels, slot.samples() * image_pixels(tensor));
+  out.has_channel = out.channel < tensor.channels;
+  return out;
+}
+
+// The sum over the lanes of a channel, in a fixed order; in the threads of lane 0. All threads
+// call. which: kSums places in shared memory, one for each call of a kernel.
+BROOD_DEVICE double sum_of_lanes(double value, int which) {
+  double* shared = shared_memory<double>() + which * kThreads;
+  shared[thread_index()] = value;
+  sync_threads();
+  double sum = 0.0;
+  if (thread_index() < kChannelLanes)
+    for (int lane = 0; lane < kPixelLanes; ++lane)
+      sum += shared[lane * kChannelLanes + thread_index()];
+  return sum;
+}
+
+// The sum over all threads of a block, in a fixed order; in thread 0. which: 0 or 1.
+BROOD_DEVICE double sum_of_block(double value, int which) {
+  const double lanes = sum_of_lanes(value, 2 * which);
+  double* shared = shared_memory<double>() + (2 * which + 1) * kThreads;
+  if (thread_index() < kChannelLanes) shared[thread_index()] = lanes;
+  sync_threads();
+  double sum = 0.0;
+  if (thread_index() == 0)
+    for (int i = 0; i < kChannelLanes; ++i) sum += shared[i];
+  return sum;
+}
+
+BROOD_DEVICE int chunks_of(int items, int chunk) { return (items + chunk - 1) / chunk; }
+
+}  // namespace BROOD_DEVICE_SPACE
+}  // namespace brood::cnn::cuda

@@ -1,0 +1,234 @@
+// What frames a step: its schedule, the images it learns from, its end.
+#pragma once
+
+#include "trainers/cnn/cuda/random.h"
+#include "trainers/cnn/cuda/slot_access.h"
+
+namespace brood::cnn::cuda {
+inline namespace BROOD_DEVICE_SPACE {
+
+#include "trainers/cnn/schedule_body.h"
+
+constexpr std::uint32_t kAugmentPurpose = 8;  // Purpose::augment of engine/rng.h
+
+// One thread.
+BROOD_KERNEL(1) begin_step(const StepArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  SlotState& s = slot.state();
+  const std::int64_t before = s.step / s.steps_per_epoch;
+  s.epoch = before + 1;
+  s.first = (s.step - before * s.steps_per_epoch) * s.batch_size;
+  s.samples = static_cast<std::int32_t>(
+      smaller(s.train_samples - s.first, static_cast<std::int64_t>(s.batch_size)));
+  if (s.first == 0) s.train = SlotTally{};
+  s.rate = scheduled_rate(s, s.step);
+  // The factors as Network::step and follow_average have them; t counts from 1.
+  const double t = static_cast<double>(s.step + 1);
+  const auto kind = static_cast<OptimizerSpec::Kind>(s.optimizer);
+  s.sgd_rate = static_cast<float>(s.rate);
+  s.decay = static_cast<float>(s.weight_decay);
+  s.shrink = 1.0F;
+  if (kind == OptimizerSpec::Kind::adam || kind == OptimizerSpec::Kind::adamw) {
+    s.adam_rate = static_cast<float>(s.rate / (1.0 - exact::pow(s.beta1, t)));
+    s.correction = static_cast<float>(1.0 / square_root(1.0 - exact::pow(s.beta2, t)));
+  }
+  if (kind == OptimizerSpec::Kind::adamw) {
+    s.decay = 0.0F;
+    s.shrink = static_cast<float>(1.0 - s.rate * s.weight_decay);
+  }
+  s.keep = static_cast<float>(smaller(s.ema, (1.0 + t) / (10.0 + t)));
+}
+
+// One thread.
+BROOD_KERNEL(1) end_step(const StepArguments args) {
+  const SlotAccess slot(args.group);
+  if (!slot.idle()) ++slot.state().step;
+}
+
+BROOD_KERNEL(kThreads) begin_evaluation(const StepArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  SlotState& s = slot.state();
+  const bool starts = s.position[args.part] == 0;
+  for (int i = thread_index(); starts && i < 2 * args.classes; i += kThreads)
+    slot.at<std::int64_t>(args.class_tallies)[i] = 0;
+  if (thread_index() > 0) return;
+  if (starts) s.evaluated[args.part] = SlotTally{};
+  s.samples = static_cast<std::int32_t>(smaller(args.part_samples - s.position[args.part],
+                                                static_cast<std::int64_t>(args.batch_max)));
+}
+
+// One thread.
+BROOD_KERNEL(1) end_evaluation(const StepArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  std::int64_t& position = slot.state().position[args.part];
+  position += slot.samples();
+  if (position >= args.part_samples) position = 0;
+}
+
+// Marsaglia, Tsang, as in augment.cpp.
+BROOD_DEVICE double gamma_draw_above_one(double alpha, Stream& stream) {
+  const double d = alpha - 1.0 / 3.0, c = 1.0 / square_root(9.0 * d);
+  while (true) {
+    const double x = stream.normal(), root = 1.0 + c * x;
+    if (root <= 0.0) continue;
+    const double v = root * root * root;
+    if (exact::log(stream.uniform()) < 0.5 * x * x + d - d * v + d * exact::log(v)) return d * v;
+  }
+}
+
+BROOD_DEVICE double gamma_draw(double alpha, Stream& stream) {
+  if (alpha >= 1.0) return gamma_draw_above_one(alpha, stream);
+  const double greater = gamma_draw_above_one(alpha + 1.0, stream);
+  return greater * exact::pow(stream.uniform(), 1.0 / alpha);
+}
+
+// In the order of Augmenter::changed.
+BROOD_DEVICE void draw_moves(const SlotState& s, int height, int width, Stream& stream,
+                             Move* moves) {
+  const auto below = [&stream](int n) {
+    return static_cast<int>(stream.below(static_cast<std::uint64_t>(n)));
+  };
+  for (int i = 0; i < s.change_count; ++i) {
+    const SlotChange& change = s.changes[i];
+    int down = 0, right = 0;
+    switch (static_cast<AugmentSpec::Kind>(change.kind)) {
+      case AugmentSpec::Kind::flip:
+        down = stream.uniform() < change.probability;
+        break;
+      case AugmentSpec::Kind::translate:
+        down = below(2 * change.pixels + 1) - change.pixels;
+        right = below(2 * change.pixels + 1) - change.pixels;
+        break;
+      case AugmentSpec::Kind::cutout:
+        down = below(height) - change.pixels / 2;
+        right = below(width) - change.pixels / 2;
+        break;
+      case AugmentSpec::Kind::mixup:
+        break;
+    }
+    moves[i] = {static_cast<std::int16_t>(down), static_cast<std::int16_t>(right)};
+  }
+}
+
+// A thread for each sample of the batch.
+BROOD_KERNEL(kThreads) draw_changes(const DrawArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle() || element_index() >= slot.samples()) return;
+  const SlotState& s = slot.state();
+  const std::uint32_t* order =
+      slot.at<std::uint32_t>(args.order) + (s.epoch & 1) * args.order_stride;
+  Draw& draw = slot.at<Draw>(args.draws)[element_index()];
+  draw.sample = order[s.first + element_index()];
+  const Stream all(s.seed, static_cast<std::uint64_t>(s.epoch), kAugmentPurpose);
+  Stream stream = all.split(draw.sample);
+  draw_moves(s, args.height, args.width, stream, draw.own);
+  if (!(s.mixup_alpha > 0.0)) return;
+  draw.partner = args.pool[stream.below(static_cast<std::uint64_t>(args.pool_count))];
+  const double one = gamma_draw(s.mixup_alpha, stream), two = gamma_draw(s.mixup_alpha, stream);
+  const double share = one + two > 0.0 ? one / (one + two) : 1.0;
+  draw.share = larger(share, 1.0 - share);
+  Stream partners = all.split(draw.partner);
+  draw_moves(s, args.height, args.width, partners, draw.other);
+}
+
+// Of a changed image, by going back through its changes.
+BROOD_DEVICE int changed_pixel(const SlotState& s, const Move* moves, const Tensor& image,
+                               const std::uint8_t* pixels, int y, int x, int channel) {
+  constexpr int kBlack = 0, kGrey = 128;  // as in augment.cpp
+  for (int i = s.change_count; i-- > 0;) {
+    const Move move = moves[i];
+    switch (static_cast<AugmentSpec::Kind>(s.changes[i].kind)) {
+      case AugmentSpec::Kind::flip:
+        if (move.down) x = image.width - 1 - x;
+        break;
+      case AugmentSpec::Kind::translate:
+        y -= move.down;
+        x -= move.right;
+        if (y < 0 || y >= image.height || x < 0 || x >= image.width) return kBlack;
+        break;
+      case AugmentSpec::Kind::cutout:
+        if (y >= move.down && y < move.down + s.changes[i].pixels && x >= move.right &&
+            x < move.right + s.changes[i].pixels)
+          return kGrey;
+        break;
+      case AugmentSpec::Kind::mixup:
+        break;
+    }
+  }
+  return pixels[(y * image.width + x) * image.channels + channel];
+}
+
+// As Network::set_image.
+BROOD_DEVICE float scaled_pixel(int value) {
+  return (static_cast<float>(value) / 255.0F - 0.5F) / 0.5F;
+}
+
+// A thread for each element of the images.
+template <class T>
+BROOD_KERNEL(kThreads)
+gather_train(const GatherArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const Tensor& image = args.image;
+  const Element e = element_of(slot, image);
+  if (!e.exists) return;
+  const SlotState& s = slot.state();
+  const int sample = e.pixel / image_pixels(image), place = e.pixel - sample * image_pixels(image);
+  const int y = place / image.width, x = place - y * image.width;
+  const Draw& draw = slot.at<Draw>(args.draws)[sample];
+  const std::int64_t bytes = std::int64_t{image_pixels(image)} * image.channels;
+  const bool mixes = s.mixup_alpha > 0.0;
+  if (place == 0 && e.channel == 0)
+    slot.at<SampleLabel>(args.labels)[sample] = {args.all_labels[draw.sample],
+                                                 mixes ? args.all_labels[draw.partner] : 0,
+                                                 mixes ? draw.share : 1.0};
+  float value = 0.0F;
+  if (e.channel < image.channels) {
+    value = scaled_pixel(
+        changed_pixel(s, draw.own, image, args.pixels + draw.sample * bytes, y, x, e.channel));
+    if (mixes) {
+      const auto own = static_cast<float>(draw.share), rest = static_cast<float>(1.0 - draw.share);
+      const float other = scaled_pixel(
+          changed_pixel(s, draw.other, image, args.pixels + draw.partner * bytes, y, x, e.channel));
+      value = own * value + rest * other;
+    }
+  }
+  slot.at<T>(image)[e.index] = from_float<T>(value);
+}
+
+// A thread for each element of the images.
+template <class T>
+BROOD_KERNEL(kThreads)
+gather_evaluation(const GatherArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const Tensor& image = args.image;
+  const Element e = element_of(slot, image);
+  if (!e.exists) return;
+  const int sample = e.pixel / image_pixels(image), place = e.pixel - sample * image_pixels(image);
+  const std::int64_t source = args.samples[slot.state().position[args.part] + sample];
+  const std::int64_t bytes = std::int64_t{image_pixels(image)} * image.channels;
+  if (place == 0 && e.channel == 0)
+    slot.at<SampleLabel>(args.labels)[sample] = {args.all_labels[source], 0, 1.0};
+  float value = 0.0F;
+  if (e.channel < image.channels)
+    value = scaled_pixel(args.pixels[source * bytes + place * image.channels + e.channel]);
+  slot.at<T>(image)[e.index] = from_float<T>(value);
+}
+
+template <class Visit>
+void visit_step_kernels(Visit& visit) {
+  visit(KernelId::begin_step, &begin_step, &begin_step, false);
+  visit(KernelId::end_step, &end_step, &end_step, false);
+  visit(KernelId::begin_evaluation, &begin_evaluation, &begin_evaluation, false);
+  visit(KernelId::end_evaluation, &end_evaluation, &end_evaluation, false);
+  visit(KernelId::draw_changes, &draw_changes, &draw_changes, false);
+  visit(KernelId::gather_train, &gather_train<float>, &gather_train<Bf16>, false);
+  visit(KernelId::gather_evaluation, &gather_evaluation<float>, &gather_evaluation<Bf16>, false);
+}
+
+}  // namespace BROOD_DEVICE_SPACE
+}  // namespace brood::cnn::cuda
