@@ -23,20 +23,29 @@ std::uint64_t Controller::still_to_take(Address address) {
   return planned > worker.rss ? planned - worker.rss : 0;
 }
 
+// Ranks of one host share its memory.
+Controller::HostUsed Controller::host_used(const std::string& host) {
+  HostUsed out;
+  for (const int node : executors_.nodes_of(host)) {
+    const auto& workers = executors_.workers();
+    for (auto at = workers.lower_bound({node, 0}); at != workers.end() && at->first.node == node;
+         ++at) {
+      for (const auto& held : at->second.slots) out.empty = out.empty && !held;
+      out.promised += still_to_take(at->first);
+    }
+  }
+  return out;
+}
+
 // In words; empty when the place has room for it.
-std::string Controller::short_of_memory(TrialId k, Place place) {
+std::string Controller::short_of_memory(TrialId k, Place place, HostsUsed& used) {
   const Node& node = *executors_.node(place.worker.node);
   if (!node.free) return {};
   const std::uint64_t planned = planned_bytes(k);
   if (planned == 0) return {};
-  std::uint64_t promised = 0;
-  bool empty = true;
-  for (const auto& [address, worker] : executors_.workers()) {
-    // Ranks of one host share its memory.
-    if (executors_.node(address.node)->hello.host != node.hello.host) continue;
-    for (const auto& held : worker.slots) empty = empty && !held;
-    promised += still_to_take(address);
-  }
+  auto known = used.find(node.hello.host);
+  if (known == used.end()) known = used.emplace(node.hello.host, host_used(node.hello.host)).first;
+  const auto [promised, empty] = known->second;
   const std::uint64_t has = executors_.worker(place.worker)->rss;
   const std::uint64_t needs = planned > has ? planned - has : 0;
   if (empty || needs + promised <= *node.free) return {};
@@ -48,8 +57,9 @@ std::string Controller::short_of_memory(TrialId k, Place place) {
 // nullopt: no idle executor has room; the trial waits and its row says why.
 std::optional<Place> Controller::place_for(TrialId k) {
   std::string why;
+  HostsUsed used;
   for (const Place place : executors_.idle()) {
-    why = short_of_memory(k, place);
+    why = short_of_memory(k, place, used);
     if (why.empty()) return place;
   }
   retry_.insert(k);
