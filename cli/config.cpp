@@ -13,6 +13,7 @@
 #include "engine/suggest.h"
 #include "engine/units.h"
 #include "strategies/strategies.h"
+#include "trainers/trainers.h"
 
 namespace brood {
 
@@ -45,6 +46,7 @@ class Reader {
       spec_.cache_dir = absolute("cache_dir", *folder);
     if (const auto block = section("warm_start")) warm_start(*block);
     const TrainerReading trainer = space_and_trainer();
+    require_use_of_devices();
     if (!trainer.metrics.empty()) metrics(trainer.metrics);
     algorithms(trainer);
     if (const auto list = top_.find("initial_points"))
@@ -134,6 +136,35 @@ class Reader {
     if (const std::optional<std::int64_t> count = block.whole("executors"))
       spec_.resources.executors = static_cast<int>(*count);
     spec_.resources.memory_per_trial = block.size("memory_per_trial");
+    devices(block);
+  }
+
+  void devices(const Block& block) {
+    auto& names = spec_.resources.devices;
+    if (const auto list = block.find("devices")) {
+      for (const JsonPlace& name : list->elements()) names.push_back(*name.text());
+      if (list->text() == "cpu") names.emplace_back("cpu");
+    }
+    const bool gpus = !names.empty() && names.front() != "cpu";
+    if (gpus && spec_.resources.executors)
+      block.problem("executors",
+                    "has no effect beside devices: the trials at a time are the devices times "
+                    "trials_per_device; take it out");
+    const std::optional<std::int64_t> each = block.whole("trials_per_device");
+    if (each && !gpus && block.find("devices"))
+      block.problem("trials_per_device", "has no effect without GPUs in devices: take it out");
+    else if (each && !gpus)
+      block.problem("trials_per_device",
+                    "has no effect without devices, a list like [\"cuda:0\"]: give one");
+    spec_.resources.trials_per_device = static_cast<int>(each.value_or(1));
+  }
+
+  // Only where the trainer can use them; never silently elsewhere.
+  void require_use_of_devices() {
+    const auto& names = spec_.resources.devices;
+    if (names.empty() || names.front() == "cpu") return;
+    const std::string why = no_gpu_reason(spec_.trainer_name);
+    if (!why.empty()) problems_.push_back({"/resources/devices", why});
   }
 
   void fault_tolerance(const Block& block) {

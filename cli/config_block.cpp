@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cli/config_keys.h"
+#include "engine/device.h"
 #include "engine/json_text.h"
 #include "engine/suggest.h"
 #include "engine/units.h"
@@ -60,6 +61,18 @@ std::string wrong_size(const JsonPlace& place, const std::string& otherwise) {
          (bare ? ", which is in bytes: with a unit it would be \"" + number + "MiB\")" : ")");
 }
 
+bool names_devices(const JsonPlace& place) {
+  const auto names = place.elements();
+  std::vector<std::string> seen;
+  for (const JsonPlace& name : names) {
+    const std::string text = name.text().value_or("");
+    if (cuda_number(text) < 0 || std::find(seen.begin(), seen.end(), text) != seen.end())
+      return false;
+    seen.push_back(text);
+  }
+  return place.kind() == Kind::list && !names.empty();
+}
+
 // What is wrong with the form of a value; empty: nothing.
 std::string wrong_form(const ConfigKey& key, const JsonPlace& place) {
   const Kind kind = place.kind();
@@ -83,6 +96,8 @@ std::string wrong_form(const ConfigKey& key, const JsonPlace& place) {
       return plain(in_range(key, place));
     case Form::executors:
       return plain(place.text() == "auto" || in_range(key, place));
+    case Form::devices:
+      return plain(place.text() == "auto" || place.text() == "cpu" || names_devices(place));
     case Form::duration:
       return kind == Kind::text ? refusal(parse_duration, *place.text()) : otherwise;
     case Form::size:

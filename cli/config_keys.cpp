@@ -145,8 +145,11 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
         .between(1, 65536),
     key("resources", "memory_per_trial", Form::size, "", R"("1GiB")",
         "A trial that is planned to need more is infeasible, and one that takes more is ended."),
-    later("resources", "devices", "this version trains on the CPU"),
-    later("resources", "trials_per_device", "this version trains on the CPU"),
+    key("resources", "devices", Form::devices, R"("auto")", R"(["cuda:0", "cuda:1"])",
+        "Where trials are trained; `auto`: cnn on the CPU, programs where they like."),
+    key("resources", "trials_per_device", Form::executors, R"("auto")", "2",
+        "Trials at a time on each GPU that `devices` names; `auto`: 1.")
+        .between(1, 1024),
 
     key("fault_tolerance", "max_retries_per_trial", Form::whole, "2", "2",
         "Further attempts at a trial that crashed by its own doing; a lost machine is never "
@@ -250,6 +253,8 @@ std::string wanted(const ConfigKey& key) {
       return "an object";
     case Form::executors:
       return "\"auto\" or a whole number of at least 1";
+    case Form::devices:
+      return R"("auto", "cpu" or a list of GPUs like ["cuda:0", "cuda:1"])";
     case Form::bound:
       return "a number, or a size in quotes like \"512MiB\"";
     case Form::any:

@@ -21,6 +21,7 @@ struct ConfigKey {
     list,
     object,
     executors,  // "auto" or a whole number
+    devices,    // "auto", "cpu" or a list of GPUs
     bound,      // a number or a size
     any         // checked by its own reader
   };

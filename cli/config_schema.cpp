@@ -37,6 +37,8 @@ std::string type_word(const ConfigKey& key) {
       return "object";
     case Form::executors:
       return "auto or whole number";
+    case Form::devices:
+      return "auto, cpu or list";
     case Form::bound:
       return "number or size";
     case Form::any:
@@ -65,6 +67,8 @@ std::string schema_type(const ConfigKey& key) {
       return type("object");
     case Form::executors:
       return R"("type": ["string", "integer"])";
+    case Form::devices:
+      return R"("type": ["string", "array"])";
     case Form::bound:
       return R"("type": ["string", "number"])";
     case Form::choice: {

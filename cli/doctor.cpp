@@ -12,6 +12,7 @@
 #include "cli/config.h"
 #include "cli/storage_check.h"
 #include "engine/clock.h"
+#include "engine/device.h"
 #include "engine/error.h"
 #include "engine/message.h"
 #include "engine/mpi.h"
@@ -78,9 +79,8 @@ std::map<int, NodeHello> gather(Findings& findings) {
   return nodes;
 }
 
-void look_at_nodes(Findings& findings) {
+void look_at_nodes(const std::map<int, NodeHello>& nodes, Findings& findings) {
   const bool job = launched_under_mpi();
-  const auto nodes = gather(findings);
   const NodeHello& self = nodes.at(0);
   findings.add("program", Finding::fine,
                "brood " + self.build + (job ? ", " + std::to_string(mpi_size()) + " ranks" : ""));
@@ -103,6 +103,24 @@ void look_at_nodes(Findings& findings) {
                common.empty() ? "no numeric class is common to all ranks: a CNN cannot be trained "
                                 "on all of them with the same bits"
                               : "in common, best first: " + listed(common));
+}
+
+// GPUs of this machine; of other ranks' only how many there are.
+void look_at_gpus(const std::map<int, NodeHello>& nodes, Findings& findings) {
+  const Devices here = find_devices();
+  if (here.found.empty())
+    findings.add("gpus", Finding::fine, "none: " + here.why_none + "; trials train on the CPU");
+  for (const Device& device : here.found)
+    findings.add(device.name, Finding::fine,
+                 device.model + ", " + size_text(device.bytes) + ", " + device.architecture +
+                     ", driver " + here.driver +
+                     "; for programs (trainer command): the cnn trainer of this version trains on "
+                     "the CPU");
+  for (const auto& [rank, node] : nodes)
+    if (rank > 0)
+      findings.add(
+          "rank " + std::to_string(rank), Finding::fine,
+          node.host + ": " + count_text(static_cast<std::int64_t>(node.devices.size()), "GPU"));
 }
 
 void look_at_limits(Findings& findings) {
@@ -201,9 +219,11 @@ void verify_proposals(Asked& asked, Findings& findings) {
 
 int doctor_command(const DoctorOptions& options, std::ostream& out) {
   if (launched_under_mpi() && mpi_rank() > 0)
-    return serve_rank({describe_node(numeric_classes()), {}});
+    return serve_rank({describe_node(numeric_classes(), true), {}});
   Findings findings;
-  look_at_nodes(findings);
+  const auto nodes = gather(findings);
+  look_at_nodes(nodes, findings);
+  look_at_gpus(nodes, findings);
   look_at_limits(findings);
   const Where where = resolved(options.where);
   const fs::path database = fs::absolute(where.database);

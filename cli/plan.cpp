@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cli/config.h"
+#include "cli/places.h"
 #include "cli/warm_start.h"
 #include "engine/units.h"
 #include "strategies/strategies.h"
@@ -106,10 +107,10 @@ std::vector<TrialCost> costs_of(const std::vector<PlannedTrial>& points) {
 RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors) {
   RunPlan plan;
   const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  plan.executors = executors.value_or(spec.resources.executors.value_or(cores));
-  plan.executors_from = executors                  ? "--executors"
-                        : spec.resources.executors ? "resources.executors"
-                                                   : "auto: one on each core of this machine";
+  const Places places =
+      places_of(spec, setup_of(spec), executors, cores, "auto: one on each core of this machine");
+  plan.executors = places.executors;
+  plan.executors_from = places.from;
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
   const auto planner = make_planner(setup_of(spec));

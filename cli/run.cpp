@@ -14,6 +14,7 @@
 #include "cli/asked.h"
 #include "cli/config.h"
 #include "cli/control_desk.h"
+#include "cli/places.h"
 #include "cli/questions.h"
 #include "cli/run_log.h"
 #include "cli/warm_start.h"
@@ -212,6 +213,18 @@ class LateDesk final : public CommandDesk {
   std::unique_ptr<CommandDesk> desk;  // once the database is ours
 };
 
+// The number of executors of the whole run.
+int use_places(const ExperimentSpec& spec, const TrainerSetup& setup, const RunOptions& options,
+               int otherwise, ControllerOptions& controls) {
+  const Places places = places_of(spec, setup, options.executors, otherwise, "");
+  controls.devices = spec.resources.devices;
+  controls.workers_per_node = controls.workers_per_device = places.workers;
+  controls.slots = places.slots;
+  if (!names_gpus(spec) || controls.nodes == 1) return controls.nodes * places.executors;
+  const int here = mpi_local_size();  // ranks of one host divide its devices
+  return (mpi_size() + here - 1) / here * places.executors;
+}
+
 Session session_of(const ExperimentSpec& spec, int executors, const char* launcher) {
   Session session;
   utsname machine{};
@@ -305,25 +318,25 @@ int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const Run
 
 int run_command(const RunOptions& options) {
   const bool cluster = launched_under_mpi() && mpi_size() > 1;
-  if (cluster && mpi_rank() > 0) return serve_rank({describe_node(numeric_classes()), {}});
+  if (cluster && mpi_rank() > 0) return serve_rank({describe_node(numeric_classes(), true), {}});
 
   ExperimentSpec spec = load(options);
   const auto record = record_of(spec.output.database, spec.name);
   if (options.resume && !record)
     throw UserError(spec.output.database + ": there is no experiment \"" + spec.name +
                     "\" to resume; start it with `brood run`");
-  const NodeHello self = describe_node(numeric_classes());
+  if (!cluster) require_devices(spec);
+  const NodeHello self = describe_node(numeric_classes(), names_gpus(spec) && !cluster);
   ControllerOptions controls;
   controls.nodes = cluster ? mpi_size() - 1 : 1;
-  controls.workers_per_node =
-      options.executors.value_or(spec.resources.executors.value_or(cluster ? 1 : self.cores));
   controls.lease = cluster ? Millis{10000} : Millis{0};
-  const int executors = controls.nodes * controls.workers_per_node;
   if (!options.events.empty()) controls.replay = events_of(options.events, spec, self.bytes);
   resolve_memory(spec, record, self.bytes);
   if (record) require_same(spec, *record);
-  controls.session = session_of(spec, executors, cluster ? "mpi" : "local");
   controls.base_dir = fs::absolute(spec.file).parent_path().lexically_normal().string();
+  const TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");
+  const int executors = use_places(spec, setup, options, cluster ? 1 : self.cores, controls);
+  controls.session = session_of(spec, executors, cluster ? "mpi" : "local");
   // Only the built-in trainer's bits depend on what the machine can compute.
   controls.numeric_class = spec.trainer_name == "cnn" ? "" : "any";
   controls.files_dir = spec.output.database + ".files/" + spec.name;
@@ -334,7 +347,6 @@ int run_command(const RunOptions& options) {
     controls.session.expected = std::min(
         controls.session.expected.value_or(*spec.budget.max_trials), *spec.budget.max_trials);
   const auto stopper = make_stopper(spec);
-  const TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");
   const auto planner = make_planner(setup);
   prepare_trainer(setup);
   auto transport = cluster ? make_mpi_transport({self, {}}) : make_local_transport({self, {}});

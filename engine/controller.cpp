@@ -195,15 +195,25 @@ void Controller::start_nodes() {
     store_.set_numeric_class(numeric_class_);
   }
   for (auto& [number, node] : nodes) {
-    if (node.gone) continue;
+    if (node.gone || node.set_up) continue;
     if (numeric_class_ != "any" && !offers(node, numeric_class_)) {
       refuse_node(number, "it cannot compute in the experiment's numeric class " + numeric_class_ +
                               "; run it on a machine that can, or start a new experiment");
       continue;
     }
+    if (!options_.devices.empty()) {
+      node.devices = devices_for(number);
+      if (node.devices.empty()) continue;  // refused
+    }
+    node.set_up = true;
     Setup setup;
     setup.trainer = trainer_setup(spec_, options_.base_dir, numeric_class_);
+    setup.trainer.slots = options_.slots;
     setup.workers = options_.workers_per_node;
+    if (!options_.devices.empty()) {
+      setup.devices = node.devices;
+      setup.workers = static_cast<int>(node.devices.size()) * options_.workers_per_device;
+    }
     if (!facts_.replays()) {
       setup.report_timeout_ms = spec_.fault_tolerance.report_timeout.value_or(Millis{0}).count();
       setup.max_trial_ms = spec_.budget.max_trial_time.value_or(Millis{0}).count();
@@ -249,23 +259,11 @@ void Controller::on_lost(int node, const Lost& lost) {
   // Words of it that never arrived may hold what the trial came to: then nothing can be charged.
   const WorkerRecord* worker = executors_.worker(address);
   const bool heard_all = worker != nullptr && worker->sequence >= lost.sequence;
-  lose_worker(address, heard_all ? lost.cause : Cause::lost, why, lost.max_rss);
+  Lost known = lost;
+  known.why = why;
+  if (!heard_all) known.cause = Cause::lost;
+  lose_worker(address, known);
   if (lost.last) lose_node(node, "its workers do not start: " + last_loss_);
-}
-
-void Controller::lose_worker(Address address, Cause cause, const std::string& why,
-                             std::uint64_t max_rss) {
-  const auto held = executors_.remove_worker(address);
-  // Not only what it held: a trial that had ended there may have been told of in vain.
-  std::vector<TrialId> hit;
-  for (const auto& [k, live] : live_)
-    if (live.place && live.place->worker == address) hit.push_back(k);
-  std::sort(hit.begin(), hit.end());
-  for (const TrialId k : hit) {
-    // A crash is the trial's own fault only when nobody shared the worker with it.
-    const bool alone = held.size() == 1 && held.front() == k;
-    crash(k, live_.at(k), alone ? cause : Cause::lost, why, max_rss);
-  }
 }
 
 void Controller::lose_node(int number, const std::string& why) {
@@ -280,8 +278,9 @@ void Controller::lose_node(int number, const std::string& why) {
   std::vector<Address> workers;
   for (const auto& [address, record] : executors_.workers())
     if (address.node == number) workers.push_back(address);
-  for (const Address address : workers)
-    lose_worker(address, Cause::lost, "its host was lost: " + why, 0);
+  Lost lost;
+  lost.why = "its host was lost: " + why;
+  for (const Address address : workers) lose_worker(address, lost);
 }
 
 void Controller::watch_nodes() {

@@ -21,7 +21,6 @@
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "engine/clock.h"
@@ -42,8 +41,11 @@ namespace brood {
 
 struct ControllerOptions {
   Session session;
-  int nodes = 1;  // expected; each says hello
-  int workers_per_node = 1;
+  int nodes = 1;                     // expected; each says hello
+  int workers_per_node = 1;          // without devices
+  std::vector<std::string> devices;  // that the config names; ranks of one host divide them
+  int workers_per_device = 1;
+  int slots = 1;              // trials in each worker
   Millis lease{0};            // 0: the only node lives in this process
   Millis node_wait{60000};    // how long to wait for all nodes before going on without some
   std::string numeric_class;  // of a trainer that computes elsewhere; empty: the nodes' best
@@ -92,6 +94,8 @@ class Controller {
   std::int64_t settled_now() const { return settled_ - std::min(settled_, ended_before_); }
 
  private:
+  static constexpr int kAnyCompany = std::numeric_limits<int>::max();
+
   // What a trial carries until it has ended.
   struct Live {
     std::vector<double> values;  // the objective after each epoch from first_epoch, oriented
@@ -100,6 +104,8 @@ class Controller {
     std::optional<Place> place;  // where the current attempt runs
     int attempt = 0, charged = 0;
     int losses = 0;                  // in a row, without a new epoch
+    int shared_crashes = 0;          // in a row, without a checkpoint gained
+    int company_max = kAnyCompany;   // trials that may be in its worker, itself included
     bool gained_checkpoint = false;  // in the current attempt
     int saves = 0;                   // in this session
     int reports = 0;                 // in this session, repeated ones too
@@ -145,17 +151,16 @@ class Controller {
   void park(TrialId k, Live& live);
   void park_overdue();
 
+  // controller_workers.cpp
+  void lose_worker(Address address, const Lost& lost);
+  void suspect(Live& live, std::size_t company);
+  std::string short_of_room(TrialId k, Place place);
+  std::vector<std::string> devices_for(int node);
+
   // controller_memory.cpp
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);
-  std::uint64_t still_to_take(Address worker);
-  struct HostUsed {
-    std::uint64_t promised = 0;  // bytes that its trials will still take
-    bool empty = true;           // nothing runs there
-  };
-  using HostsUsed = std::map<std::string, HostUsed>;
-  HostUsed host_used(const std::string& host);
-  std::string short_of_memory(TrialId k, Place place, HostsUsed& used);
+  std::string short_of_memory(TrialId k, Place place);
 
   // controller_settle.cpp
   void settle();
@@ -179,7 +184,6 @@ class Controller {
   void on_hello(Address from, const Hello& hello);
   void on_told(Address from, const Told& told);
   void on_lost(int node, const Lost& lost);
-  void lose_worker(Address address, Cause cause, const std::string& why, std::uint64_t max_rss);
   std::string common_numeric_class();
   void start_nodes();
   void lose_node(int node, const std::string& why);
@@ -287,12 +291,7 @@ class Controller {
     bool over = false;  // one went well, or failed for another reason
   } first_failures_;
   Limits limits_;
-  // Changes that have not come into effect: the trial that they wait for, their number. The first
-  // wait for trials to be made, the second for trials to be settled.
-  std::set<std::pair<TrialId, std::size_t>> limits_for_made_, limits_for_settled_;
-  std::size_t limits_seen_ = 0;  // changes that are, or were, in one of them
-  // Completed trials that were better than all below them, ascending: who first met a target.
-  std::vector<TrialId> records_;
+  std::vector<bool> limits_applied_;  // by number of the change
   std::optional<Millis> max_wall_time_;
   std::optional<TrialId> met_target_;
   std::vector<TrialId> best_;  // of the settled, best first, at most keep_best or 1

@@ -37,6 +37,8 @@ void Controller::take_saved(TrialId k, Live& live, const Event& event) {
   saved[event.epoch] = {event.path, missing ? 0 : bytes};
   checkpoint_bytes_ += saved[event.epoch].bytes;
   live.gained_checkpoint = true;
+  live.shared_crashes = 0;
+  live.company_max = kAnyCompany;
   ++live.saves;
   put(CheckpointSaved{k, event.epoch, from_database(event.path), saved[event.epoch].bytes});
   drop_checkpoints(k, event.epoch);

@@ -90,15 +90,25 @@ void get(const Json& j, Told& m) {
 }
 
 Json put(const NodeHello& m) {
+  Json devices = Json::array();
+  for (const Device& d : m.devices)
+    devices.push_back({{"name", d.name},
+                       {"model", d.model},
+                       {"architecture", d.architecture},
+                       {"bytes", d.bytes}});
   return {{"is", "node"},
           {"host", m.host},
           {"build", m.build},
           {"pid", m.pid},
           {"cores", m.cores},
           {"bytes", m.bytes},
-          {"numeric_classes", m.numeric_classes}};
+          {"numeric_classes", m.numeric_classes},
+          {"devices", std::move(devices)}};
 }
 void get(const Json& j, NodeHello& m) {
+  for (const Json& d : field<Json>(j, "devices"))
+    m.devices.push_back({field<std::string>(d, "name"), field<std::string>(d, "model"),
+                         field<std::string>(d, "architecture"), field<std::uint64_t>(d, "bytes")});
   m.numeric_classes = field<std::vector<std::string>>(j, "numeric_classes");
   m.host = field<std::string>(j, "host");
   m.build = field<std::string>(j, "build");
@@ -126,7 +136,7 @@ void get(const Json& j, Beat& m) {
 Json put(const Lost& m) {
   return {{"is", "lost"},           {"worker", m.worker},     {"cause", to_text(m.cause)},
           {"why", m.why},           {"log_tail", m.log_tail}, {"max_rss", m.max_rss},
-          {"sequence", m.sequence}, {"last", m.last}};
+          {"sequence", m.sequence}, {"last", m.last},         {"trial", m.trial}};
 }
 void get(const Json& j, Lost& m) {
   m.worker = field<int>(j, "worker");
@@ -136,6 +146,7 @@ void get(const Json& j, Lost& m) {
   m.max_rss = field<std::uint64_t>(j, "max_rss");
   m.sequence = field<std::int64_t>(j, "sequence");
   m.last = field<bool>(j, "last");
+  m.trial = field<TrialId>(j, "trial");
 }
 
 Json put(const Setup& m) {
@@ -149,7 +160,12 @@ Json put(const Setup& m) {
           {"base_dir", m.trainer.base_dir},
           {"numeric_class", m.trainer.numeric_class},
           {"memory_per_trial", m.trainer.memory_per_trial},
+          {"device", m.trainer.device},
+          {"share", m.trainer.share},
+          {"shares", m.trainer.shares},
+          {"slots", m.trainer.slots},
           {"workers", m.workers},
+          {"devices", m.devices},
           {"report_timeout_ms", m.report_timeout_ms},
           {"max_trial_ms", m.max_trial_ms},
           {"lease_ms", m.lease_ms},
@@ -165,7 +181,12 @@ void get(const Json& j, Setup& m) {
   m.trainer.base_dir = field<std::string>(j, "base_dir");
   m.trainer.numeric_class = field<std::string>(j, "numeric_class");
   m.trainer.memory_per_trial = field<std::uint64_t>(j, "memory_per_trial");
+  m.trainer.device = field<std::string>(j, "device");
+  m.trainer.share = field<int>(j, "share");
+  m.trainer.shares = field<int>(j, "shares");
+  m.trainer.slots = field<int>(j, "slots");
   m.workers = field<int>(j, "workers");
+  m.devices = field<std::vector<std::string>>(j, "devices");
   m.report_timeout_ms = field<std::int64_t>(j, "report_timeout_ms");
   m.max_trial_ms = field<std::int64_t>(j, "max_trial_ms");
   m.lease_ms = field<std::int64_t>(j, "lease_ms");

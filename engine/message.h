@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/trainer.h"
 #include "engine/trial.h"
 
@@ -40,6 +41,7 @@ struct NodeHello {  // first frame of a supervisor
   int cores = 1;
   std::uint64_t bytes = 0;                   // memory of the host
   std::vector<std::string> numeric_classes;  // what its machine can run, best first
+  std::vector<Device> devices;               // looked for only where they may be needed
 };
 struct SlotBeat {
   int worker = 0, slot = 0;
@@ -59,13 +61,15 @@ struct Lost {  // a worker process ended; by its supervisor
   std::uint64_t max_rss = 0;
   std::int64_t sequence = 0;  // of the last Told that was relayed
   bool last = false;          // too many workers died before their hello: no replacement comes
+  TrialId trial = -1;         // whose doing it was; -1: not known
 };
 
 // --- controller -> supervisor ---
 
-struct Setup {  // start workers; forwarded to each as its first frame
+struct Setup {  // start workers; sent on to each, with its device, as its first frame
   TrainerSetup trainer;
   int workers = 1;
+  std::vector<std::string> devices;    // worker i computes on number i modulo their count
   std::int64_t report_timeout_ms = 0;  // 0: none
   std::int64_t max_trial_ms = 0;       // 0: none
   std::int64_t lease_ms = 0;           // 0: the supervisor lives in the controller's process

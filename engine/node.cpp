@@ -31,7 +31,7 @@ std::optional<std::uint64_t> free_memory() {
   return std::nullopt;
 }
 
-NodeHello describe_node(std::vector<std::string> numeric_classes) {
+NodeHello describe_node(std::vector<std::string> numeric_classes, bool with_devices) {
   NodeHello hello;
   hello.host = host_name();
   hello.build = build_id();
@@ -46,6 +46,7 @@ NodeHello describe_node(std::vector<std::string> numeric_classes) {
   if (limits.cores)
     hello.cores = std::clamp(static_cast<int>(std::ceil(*limits.cores)), 1, hello.cores);
   hello.numeric_classes = std::move(numeric_classes);
+  if (with_devices) hello.devices = find_devices().found;
   return hello;
 }
 

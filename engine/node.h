@@ -16,7 +16,8 @@ std::string host_name();
 // available, or less where a container's limit is nearer. nullopt: the system does not say.
 std::optional<std::uint64_t> free_memory();
 
-// numeric_classes: what the trainers of this build can run here, best first.
-NodeHello describe_node(std::vector<std::string> numeric_classes);
+// numeric_classes: what the trainers of this build can run here, best first. GPUs are looked for
+// only when asked for: that takes a while.
+NodeHello describe_node(std::vector<std::string> numeric_classes, bool with_devices = false);
 
 }  // namespace brood

@@ -38,7 +38,7 @@ void Supervisor::begin(Millis now) {
 
 void Supervisor::from_controller(int worker, std::string_view frame, Millis now) {
   const Message message = decode(frame);
-  if (worker == 0) return obey(message, frame, now);
+  if (worker == 0) return obey(message, now);
   const auto child = children_.find(worker);
   if (child == children_.end()) return;  // it ended meanwhile; its Lost is on the way
   if (const auto* assign = std::get_if<Assign>(&message)) {
@@ -52,13 +52,12 @@ void Supervisor::from_controller(int worker, std::string_view frame, Millis now)
   processes_.send(worker, frame);
 }
 
-void Supervisor::obey(const Message& message, std::string_view frame, Millis now) {
+void Supervisor::obey(const Message& message, Millis now) {
   if (const auto* setup = std::get_if<Setup>(&message)) {
     if (setup_) return;
     setup_ = *setup;
-    setup_frame_ = frame;
     leased_until_ = now + Millis(setup->lease_ms);
-    for (int i = 0; i < setup->workers; ++i) start_worker();
+    for (int i = 0; i < setup->workers; ++i) start_worker(i);
   } else if (std::get_if<Lease>(&message) != nullptr) {
     if (setup_) leased_until_ = now + Millis(setup_->lease_ms);
   } else if (const auto* kill = std::get_if<Kill>(&message)) {
@@ -69,16 +68,22 @@ void Supervisor::obey(const Message& message, std::string_view frame, Millis now
   }
 }
 
-void Supervisor::start_worker() {
+void Supervisor::start_worker(int place) {
   const int worker = next_worker_++;
-  children_[worker];
+  children_[worker].place = place;
   ProcessLimits limits;
-  limits.memory = setup_->trainer.memory_per_trial;
+  limits.memory = memory_limit();
   if (!setup_->log_dir.empty())
     limits.log = setup_->log_dir + "/worker_" + std::to_string(node_) + "_" +
                  std::to_string(worker) + ".log";
   processes_.start(worker, limits);
-  processes_.send(worker, setup_frame_);
+  Setup setup = *setup_;
+  if (const int devices = static_cast<int>(setup.devices.size()); devices > 0) {
+    setup.trainer.device = setup.devices[static_cast<std::size_t>(place % devices)];
+    setup.trainer.share = place / devices;
+    setup.trainer.shares = std::max(1, setup.workers / devices);
+  }
+  processes_.send(worker, encode(setup));
 }
 
 void Supervisor::end_child(int worker, Cause cause, std::string why) {
@@ -123,6 +128,7 @@ Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
   out.sequence = child.sequence;
   out.log_tail = exit.log_tail;
   out.max_rss = exit.max_rss;
+  out.trial = child.culprit;
   if (child.killed_for) {
     out.cause = *child.killed_for;
     out.why = child.why;
@@ -131,8 +137,8 @@ Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
     out.why = "the worker wrote bytes into its control socket that are no frames";
   } else if (exit.over_memory) {
     out.cause = Cause::memory;
-    out.why = "the worker went over its memory limit of " +
-              std::to_string(memory_limit(child) >> 20) + " MiB";
+    out.why =
+        "the worker went over its memory limit of " + std::to_string(memory_limit() >> 20) + " MiB";
   } else if (WIFSIGNALED(exit.status)) {
     const int signal = WTERMSIG(exit.status);
     out.cause = own_fault(signal) ? Cause::signal : Cause::lost;
@@ -150,6 +156,7 @@ void Supervisor::exited(int worker, const Exit& exit, Millis now) {
   CHECK(at != children_.end(), "an unknown child ended");
   Lost out = lost(worker, at->second, exit);
   if (!at->second.greeted) ++early_deaths_;
+  const int place = at->second.place;
   children_.erase(at);
   const bool others = std::any_of(children_.begin(), children_.end(),
                                   [](const auto& entry) { return entry.second.greeted; });
@@ -157,24 +164,27 @@ void Supervisor::exited(int worker, const Exit& exit, Millis now) {
   uplink_({node_, 0}, encode(out));
   if (shutting_down_ || out.last) return;
   if (early_deaths_ == 0)
-    start_worker();
+    start_worker(place);
   else
-    starts_.push_back(now + kRestartPause * early_deaths_);
+    starts_.emplace_back(now + kRestartPause * early_deaths_, place);
 }
 
-std::uint64_t Supervisor::memory_limit(const Child& child) const {
-  const std::size_t slots = std::max<std::size_t>(1, child.slots.size());
-  return setup_->trainer.memory_per_trial * slots;
+// Of a worker with all its slots.
+std::uint64_t Supervisor::memory_limit() const {
+  return setup_->trainer.memory_per_trial *
+         static_cast<std::uint64_t>(std::max(1, setup_->trainer.slots));
 }
 
 void Supervisor::watch_slots(int worker, Child& child, Millis now) {
   for (const auto& [number, slot] : child.slots) {
     if (slot.trial < 0) continue;
-    if (setup_->max_trial_ms > 0 && now - slot.assigned > Millis(setup_->max_trial_ms))
+    if (setup_->max_trial_ms > 0 && now - slot.assigned > Millis(setup_->max_trial_ms)) {
+      if (!child.killed_for) child.culprit = slot.trial;
       end_child(worker, Cause::deadline,
                 "trial " + std::to_string(slot.trial) + " ran longer than max_trial_time (" +
                     seconds(Millis(setup_->max_trial_ms)) + ")");
-    else if (setup_->report_timeout_ms > 0 && now - slot.heard > Millis(setup_->report_timeout_ms))
+    } else if (setup_->report_timeout_ms > 0 &&
+               now - slot.heard > Millis(setup_->report_timeout_ms))
       end_child(worker, Cause::silence,
                 "trial " + std::to_string(slot.trial) + " did not report within report_timeout (" +
                     seconds(Millis(setup_->report_timeout_ms)) + ")");
@@ -193,8 +203,8 @@ void Supervisor::tick(Millis now) {
                 "the controller was silent for " + seconds(Millis(setup_->lease_ms)));
   }
   for (auto& [worker, child] : children_) watch_slots(worker, child, now);
-  for (; !starts_.empty() && now >= starts_.front() && !shutting_down_; starts_.pop_front())
-    start_worker();
+  for (; !starts_.empty() && now >= starts_.front().first && !shutting_down_; starts_.pop_front())
+    start_worker(starts_.front().second);
   if (now >= next_beat_) beat(now);
 }
 

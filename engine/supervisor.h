@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/message.h"
@@ -60,18 +61,20 @@ class Supervisor {
   struct Child {
     std::int64_t sequence = 0;  // of the last Told that was relayed
     bool greeted = false;       // its hello came
+    int place = 0;              // 0 to workers - 1; a replacement takes the same
     std::map<int, Slot> slots;
     std::optional<Cause> killed_for;  // by us
     std::string why;
+    TrialId culprit = -1;  // whose deadline it was
   };
 
-  void start_worker();
+  void start_worker(int place);
   void end_child(int worker, Cause cause, std::string why);
-  void obey(const Message& message, std::string_view frame, Millis now);
+  void obey(const Message& message, Millis now);
   void watch_slots(int worker, Child& child, Millis now);
   void beat(Millis now);
   Lost lost(int worker, const Child& child, const Exit& exit) const;
-  std::uint64_t memory_limit(const Child& child) const;
+  std::uint64_t memory_limit() const;
 
   int node_;
   NodeHello self_;
@@ -79,11 +82,10 @@ class Supervisor {
   Uplink uplink_;
 
   std::optional<Setup> setup_;
-  std::string setup_frame_;
   std::map<int, Child> children_;
   int next_worker_ = 1;
-  std::deque<Millis> starts_;  // when replacements are due
-  int early_deaths_ = 0;       // in a row, before a hello
+  std::deque<std::pair<Millis, int>> starts_;  // when replacements are due, and their places
+  int early_deaths_ = 0;                       // in a row, before a hello
   Millis next_beat_{0};
   Millis leased_until_{0};
   bool lease_lost_ = false;

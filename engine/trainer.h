@@ -94,6 +94,9 @@ using TrainingFactory = std::function<std::unique_ptr<Training>(const Assignment
 // after last_epoch, turns exceptions into `failed` events and a NaN in `objective` into Cause::nan.
 std::unique_ptr<Trainer> one_slot(Offer offer, std::string objective, TrainingFactory factory);
 
+// One Trainer of trainers with one slot each, which take turns.
+std::unique_ptr<Trainer> many_slots(std::vector<std::unique_ptr<Trainer>> slots);
+
 // What is known of a point before it is trained. Zero where nothing is known.
 struct Estimate {
   int epochs = 1;  // how long the config trains it
@@ -111,7 +114,8 @@ class Planner {
   virtual Estimate estimate(const ParamSet& params) const = 0;
 };
 
-// What a worker is told once, before any assignment; the same for all workers of an experiment.
+// What a worker is told once, before any assignment; but for its device, all workers of an
+// experiment are told the same.
 struct TrainerSetup {
   std::string name;                    // cnn, command, synthetic
   std::string config;                  // the config's `trainer` block with its $param and $expr
@@ -122,6 +126,10 @@ struct TrainerSetup {
   std::string base_dir;                // absolute folder of the config file: where commands run
   std::string numeric_class;           // to use; empty: the best on this machine
   std::uint64_t memory_per_trial = 0;  // bytes; 0: no limit
+  // Of this worker. cpu, or cuda:0 and so on; empty: the trainer's choice.
+  std::string device;
+  int share = 0, shares = 1;  // its number among the workers that share the device, and how many
+  int slots = 1;              // trials that it may train at a time
 };
 
 // What the workers of this experiment are told. numeric_class "any" or "": the machine's best.

@@ -72,7 +72,7 @@ void Worker::start(const Assign& assign) {
   if (index >= slots_.size() || slots_[index].trial >= 0)
     throw UserError("trial " + std::to_string(assign.assignment.trial) + " was assigned to slot " +
                     std::to_string(assign.slot) + ", which is not free");
-  slots_[index] = {assign.assignment.trial, assign.assignment.attempt};
+  slots_[index] = {assign.assignment.trial, assign.assignment.attempt, Millis{-1000}};
   Event failed;
   failed.kind = Event::Kind::failed;
   failed.slot = assign.slot;
@@ -91,11 +91,11 @@ void Worker::start(const Assign& assign) {
 }
 
 void Worker::tell(const Event& event, Millis now) {
-  const Slot& slot = slots_[static_cast<std::size_t>(event.slot)];
+  Slot& slot = slots_[static_cast<std::size_t>(event.slot)];
   if (slot.trial < 0) return;
   if (event.kind == Event::Kind::progress) {
-    if (now - progress_sent_ < kProgress) return;
-    progress_sent_ = now;
+    if (now - slot.progress_sent < kProgress) return;
+    slot.progress_sent = now;
     send_(encode(Told{0, slot.trial, slot.attempt, event}));
     return;
   }

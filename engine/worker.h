@@ -41,6 +41,7 @@ class Worker {
   struct Slot {
     TrialId trial = -1;
     int attempt = 0;
+    Millis progress_sent{-1000};
   };
   void start(const Assign& assign);
   void tell(const Event& event, Millis now);
@@ -54,7 +55,6 @@ class Worker {
   std::deque<std::pair<std::int64_t, std::string>> unacknowledged_;
   Millis last_sent_{0};
   Millis resend_after_;
-  Millis progress_sent_{-1000};
 };
 
 }  // namespace brood

@@ -225,12 +225,18 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   store_options.vfs = faults.vfs;
   const auto store = open_sqlite_store(database, store_options);
   if (faults.file_chance > 0.0) faults.files = files_of(database);
-  std::optional<Cluster> running(std::in_place, shape, faults, [&c] { return make_toy(c.toy); });
+  std::optional<Cluster> running(std::in_place, shape, faults, [&] {
+    std::vector<std::unique_ptr<Trainer>> slots;
+    for (int i = 0; i < shape.slots; ++i) slots.push_back(make_toy(c.toy));
+    return many_slots(std::move(slots));
+  });
   Cluster& cluster = *running;
   LastProgress observer;
   ControllerOptions options;
   options.nodes = shape.nodes;
-  options.workers_per_node = shape.workers_per_node;
+  options.workers_per_node = options.workers_per_device = shape.workers_per_node;
+  options.slots = shape.slots;
+  options.devices = shape.devices;
   options.lease = shape.nodes > 1 ? Millis{4000} : Millis{0};
   options.verify_every = 1;
   if (c.checkpoint_every > 0) options.files_dir = files_of(database);
@@ -253,6 +259,7 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   }
   out.events = cluster.events();
   out.kills = cluster.kills();
+  out.places = cluster.places();
   out.node_troubles = cluster.node_troubles();
   out.file_troubles = cluster.file_troubles();
   out.progress = observer.last;

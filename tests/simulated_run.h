@@ -52,6 +52,7 @@ struct Outcome {
   std::int64_t events = 0, kills = 0, node_troubles = 0, file_troubles = 0;
   std::vector<std::string> strays;  // checkpoints that only the record, or only the disk, knows
   Progress progress;
+  std::vector<std::string> places;  // of the workers, see Cluster::places()
   std::vector<Trial> trials;
 };
 

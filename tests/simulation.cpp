@@ -71,9 +71,12 @@ class Cluster::Host final : public ProcessHost {
     if (at == children_.end() || at->second.dead) return;
     Child& child = at->second;
     if (!child.worker) {
+      const TrainerSetup told = std::get<Setup>(decode(frame)).trainer;
+      cluster_.places_.push_back(std::to_string(node_) + ' ' + told.device + ' ' +
+                                 std::to_string(told.share) + '/' + std::to_string(told.shares));
       Hello hello;
       hello.build = build_id();
-      hello.host = "host" + std::to_string(node_);
+      hello.host = cluster_.host_of(node_);
       hello.pid = worker;
       child.worker = std::make_unique<Worker>(cluster_.make_trainer_(), hello,
                                               [this, worker](auto out) { up(worker, out); });
@@ -122,7 +125,8 @@ Cluster::Cluster(Shape shape, Faults faults, MakeTrainer make_trainer)
     NodeState state;
     state.host = std::make_unique<Host>(*this, node);
     NodeHello self;
-    self.host = "host" + std::to_string(node);
+    self.host = host_of(node);
+    for (const std::string& name : shape_.devices_here) self.devices.push_back({name, "", "", 0});
     self.build = build_id();
     self.cores = shape_.workers_per_node;
     if (!shape_.numeric_classes.empty())

@@ -50,6 +50,10 @@ struct Shape {
   Millis slice{50};        // virtual time that a worker's turn takes, up to twice of it
   std::optional<std::uint64_t> free_bytes;  // what each node says that it could still give
   std::vector<std::vector<std::string>> numeric_classes;  // that the nodes offer; empty: any
+  int slots = 1;                                          // trials in each worker
+  std::vector<std::string> devices;                       // named by the config
+  std::vector<std::string> devices_here;                  // that each node has
+  bool one_host = false;                                  // all nodes are on it
 };
 
 using MakeTrainer = std::function<std::unique_ptr<Trainer>()>;
@@ -68,6 +72,8 @@ class Cluster final : public Transport {
   std::int64_t kills() const { return kills_; }
   std::int64_t node_troubles() const { return node_troubles_; }
   std::int64_t file_troubles() const { return file_troubles_; }
+  // "node device share/shares" of every worker, in the order of their starts.
+  const std::vector<std::string>& places() const { return places_; }
 
  private:
   class Host;
@@ -97,6 +103,9 @@ class Cluster final : public Transport {
     }
   };
 
+  std::string host_of(int node) const {
+    return shape_.one_host ? "host" : "host" + std::to_string(node);
+  }
   void later(int node, Millis delay_max, std::function<void()> act);
   void in_order(int node, std::int64_t& last_us, Millis delay_max, std::function<void()> act);
   void tick(int node);
@@ -118,6 +127,7 @@ class Cluster final : public Transport {
   std::priority_queue<Item, std::vector<Item>, std::greater<>> agenda_;
   std::queue<Envelope> arrived_;
   std::int64_t order_ = 0, events_ = 0, kills_ = 0, node_troubles_ = 0, file_troubles_ = 0;
+  std::vector<std::string> places_;
   std::map<std::string, std::int64_t> channel_us_;  // last delivery on each channel
 };
 

@@ -185,6 +185,12 @@ TEST_P(TrainerContract, AnotherNumericClassIsRefusedByName) {
 INSTANTIATE_TEST_SUITE_P(
     Trainers, TrainerContract,
     testing::Values(Case{"Synthetic", synthetic},
+                    Case{"SyntheticWithSlots",
+                         [] {
+                           TrainerSetup setup = synthetic();
+                           setup.slots = 3;
+                           return setup;
+                         }},
                     Case{"Command", [] { return program_setup("honest"); }},
                     Case{"PersistentCommand",
                          [] { return program_setup("persistent", R"("persistent": true, )"); }},

@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <utility>
 
+#include "engine/device.h"
 #include "engine/process_tree.h"
 #include "engine/resolve.h"
 #include "engine/spawn.h"
@@ -67,6 +69,8 @@ class Command final : public Trainer {
       : block_(setup.config),
         base_dir_(setup.base_dir),
         objective_(setup.objective),
+        device_(setup.device),
+        share_(std::to_string(setup.share) + "/" + std::to_string(setup.shares)),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     if (!epoll_) throw UserError("cannot watch programs: too many open files");
   }
@@ -74,6 +78,7 @@ class Command final : public Trainer {
   Offer offer() const override {
     Offer offer;
     offer.numeric_class = "command";
+    if (!device_.empty()) offer.device = device_;
     return offer;
   }
   int wait_on() const override { return epoll_.get(); }
@@ -84,6 +89,7 @@ class Command final : public Trainer {
 
  private:
   void launch();
+  void name_device(Environment& environment) const;
   void leave();
   bool still_leaving();
   void read_program(std::vector<Event>& events);
@@ -98,6 +104,7 @@ class Command final : public Trainer {
   Template block_;
   std::string base_dir_;
   std::string objective_;
+  std::string device_, share_;
   Descriptor epoll_;  // of the program's own
 
   std::optional<Assignment> trial_;
@@ -135,6 +142,18 @@ void Command::start(int slot, const Assignment& assignment) {
   reported_epoch_ = assignment.first_epoch - 1;
 }
 
+// The program sees its device alone, as the first; none where it is to compute on the CPU.
+void Command::name_device(Environment& environment) const {
+  if (device_.empty()) return;
+  set_variable(environment, "CUDA_VISIBLE_DEVICES",
+               visible_alone(device_, std::getenv("CUDA_VISIBLE_DEVICES")));
+  // Numbers mean what `brood doctor` and nvidia-smi mean by them.
+  if (std::getenv("CUDA_DEVICE_ORDER") == nullptr)
+    set_variable(environment, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+  set_variable(environment, "BROOD_DEVICE", device_);
+  set_variable(environment, "BROOD_DEVICE_SHARE", share_);
+}
+
 void Command::launch() {
   const bool same = program_ && settings_.persistent && program_settings_.persistent &&
                     program_settings_.argv == settings_.argv &&
@@ -146,6 +165,7 @@ void Command::launch() {
     request.environment = child_environment();
     set_variable(request.environment, "BROOD_FD", "3");
     set_variable(request.environment, "PYTHONUNBUFFERED", "1");  // logs that a crash cannot eat
+    name_device(request.environment);
     for (const auto& [name, value] : settings_.environment)
       set_variable(request.environment, name, value);
     request.directory = base_dir_;

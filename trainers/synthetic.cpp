@@ -27,6 +27,7 @@ namespace brood {
 namespace {
 
 constexpr const char* kNumericClass = "synthetic-1";
+constexpr std::int64_t kSlotsMax = 1024;
 
 struct Failure {
   std::string how;
@@ -99,6 +100,7 @@ Settings read_settings(BlockReader& block) {
   out.parameters = block.whole("parameters", 0, std::int64_t{1} << 60, 0);
   out.memory_bytes = block.whole("memory_bytes", 0, std::int64_t{1} << 60, 0);
   out.noise = block.real("noise", 0.0, 0.0);
+  block.whole("slots", 1, kSlotsMax, 1);  // see synthetic_slots()
   if (const Json* const fail = block.find("fail")) {
     if (!fail->is_array()) block.problem("fail", "expected a list of failures");
     for (std::size_t i = 0; fail->is_array() && i < fail->size(); ++i) {
@@ -290,16 +292,29 @@ std::unique_ptr<Trainer> make_synthetic(const TrainerSetup& setup) {
   Offer offer;
   offer.numeric_class = kNumericClass;
   auto block = std::make_shared<const Template>(setup.config);  // a std::function must be copyable
-  return one_slot(
-      offer, setup.objective, [block, objective = setup.objective](const Assignment& assignment) {
-        BlockReader reader(block->resolve(assignment.params).json);
-        Settings settings = read_settings(reader);
-        const auto problems = reader.finish();
-        if (!problems.empty())
-          throw TrialFailure(Cause::trainer, "trainer" + problems.front().pointer + ": " +
-                                                 problems.front().message);
-        return std::make_unique<SyntheticTraining>(std::move(settings), objective, assignment);
-      });
+  const auto train = [block, objective = setup.objective](const Assignment& assignment) {
+    BlockReader reader(block->resolve(assignment.params).json);
+    Settings settings = read_settings(reader);
+    const auto problems = reader.finish();
+    if (!problems.empty())
+      throw TrialFailure(Cause::trainer,
+                         "trainer" + problems.front().pointer + ": " + problems.front().message);
+    return std::make_unique<SyntheticTraining>(std::move(settings), objective, assignment);
+  };
+  if (setup.slots == 1) return one_slot(offer, setup.objective, train);
+  std::vector<std::unique_ptr<Trainer>> slots;
+  for (int i = 0; i < setup.slots; ++i) slots.push_back(one_slot(offer, setup.objective, train));
+  return many_slots(std::move(slots));
+}
+
+int synthetic_slots(const TrainerSetup& setup) {
+  const Json block = parse_json(setup.config);
+  const auto slots = block.find("slots");
+  if (slots == block.end()) return 1;
+  if (!slots->is_number_integer())
+    throw UserError("/trainer/slots: should be a number, the same for all trials (is " +
+                    slots->dump() + ")");
+  return static_cast<int>(std::clamp<std::int64_t>(slots->get<std::int64_t>(), 1, kSlotsMax));
 }
 
 std::unique_ptr<Planner> make_synthetic_planner(const TrainerSetup& setup) {

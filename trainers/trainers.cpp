@@ -35,6 +35,18 @@ std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup) {
   return trainer;
 }
 
+int worker_slots(const TrainerSetup& setup) {
+  return setup.name == "synthetic" ? synthetic_slots(setup) : 1;
+}
+
+std::string no_gpu_reason(std::string_view trainer) {
+  if (trainer == "cnn")
+    return "the cnn trainer trains on the CPU in this version, its part for GPUs is not complete: "
+           "say \"cpu\", or take it out";
+  if (trainer == "synthetic") return "the synthetic trainer uses no GPU: take it out";
+  return "";
+}
+
 void prepare_trainer(const TrainerSetup& setup) {
   if (setup.name == "cnn") prepare_cnn(setup);
 }

@@ -19,6 +19,12 @@ std::vector<std::string> numeric_classes();
 // Throws UserError for an unknown name, a data set that is missing, a block that is no JSON.
 std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup);
 
+// Trials that one worker may train at a time: 1, unless the trainer's block says more.
+int worker_slots(const TrainerSetup& setup);
+
+// Why this trainer cannot be given GPUs; empty: it can.
+std::string no_gpu_reason(std::string_view trainer);
+
 // Before the first trial: makes what all trials read, so that a broken file ends the run and not
 // each of its trials. Throws UserError.
 void prepare_trainer(const TrainerSetup& setup);

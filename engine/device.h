@@ -1,0 +1,39 @@
+// The GPUs of this machine, and what a program must be told to see one of them alone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace brood {
+
+struct Device {
+  std::string name;  // "cuda:0", counted among those that CUDA_VISIBLE_DEVICES leaves
+  std::string model;
+  std::string architecture;  // "sm_90"
+  std::uint64_t bytes = 0;
+};
+
+struct Devices {
+  std::vector<Device> found;
+  std::string driver;    // its version; empty: there is none
+  std::string why_none;  // one sentence; empty when some were found
+};
+
+// Asks NVIDIA's management library, which comes with the driver: no CUDA toolkit is needed, and
+// nothing on a machine without a driver. Takes some 10 ms where there is one.
+Devices find_devices(const std::string& library = "libnvidia-ml.so.1");
+
+// "cuda:3" is 3; -1 for every other text.
+int cuda_number(const std::string& device);
+
+// The value of CUDA_VISIBLE_DEVICES with which a program sees this device alone: "cuda:1" is the
+// second of those in `visible`, which is what the variable says now (nullptr: it is not set).
+// Empty, which hides all: for "cpu" and for a number beyond the list.
+std::string visible_alone(const std::string& device, const char* visible);
+
+// What a machine with those devices lacks of what is wanted, in words; empty: nothing.
+std::string missing_devices(const std::vector<std::string>& wanted,
+                            const std::vector<Device>& found);
+
+}  // namespace brood
