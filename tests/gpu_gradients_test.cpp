@@ -113,7 +113,7 @@ Case random_case(std::uint64_t seed) {
 }
 
 TEST(DeviceGradients, AgreeWithTheReferenceOverRandomNetworks) {
-  for (std::uint64_t seed = 1; seed <= 60; ++seed)
+  for (std::uint64_t seed = 1; seed <= 24; ++seed)
     expect_reference(random_case(seed), seed, static_cast<Order>(seed % 3), 3e-5);
 }
 

@@ -167,14 +167,45 @@ struct UpdateArguments {
   std::int64_t count, state_count;
 };
 
-// bf16 weights [columns][taps][depth], both padded with zeros, for tensor cores.
+// Weights as tensor cores read them: bf16 [rows][taps][lanes], padded with zeros. Of a layer's
+// [tap][input][column]: rows are columns and lanes inputs, or the other way round for the input
+// gradient. Of a dense layer's input gradient a row is a tap's input, padded like the image.
 struct PackArguments {
   Group group;
   std::int64_t weight, packed;
-  std::int32_t taps, inputs, columns;  // as the weight lies: [tap][input][column]
-  std::int32_t depth;                  // inputs, padded
-  std::int32_t rows;                   // columns, padded
-  std::int32_t transposed;             // for the input gradient: [inputs][taps][columns]
+  std::int32_t taps, inputs, columns;
+  std::int32_t rows, lanes, input_pitch;
+  std::int32_t kind;  // PackKind
 };
+enum class PackKind : std::int32_t { forward, input_gradient, dense_input_gradient };
+
+// A product on tensor cores. from is read, to written: x and y, or their gradients the other way
+// round. A dense layer's image is one pixel with all its lanes as channels.
+struct TensorArguments {
+  Group group;
+  Tensor from, to;
+  std::int64_t packed, bias;  // bias: -1 without one
+  std::int32_t kernel_height, kernel_width, stride_height, stride_width;
+  std::int32_t dilation_height, dilation_width, pad_top, pad_left;
+  std::int32_t relu, accumulate;
+};
+
+// Tiles on tensor cores: kTensorRows pixels by 16, 32 or 64 channels; of a weight gradient
+// kGradientRows inputs by 32 or 64 channels. Depth goes in steps of kTensorDepth, three ahead.
+constexpr int kTensorRows = 128, kTensorDepth = 32, kTensorStages = 3;
+constexpr int kGradientRows = 64, kGradientThreads = 128;
+constexpr int kTapsMax = 1024;
+
+constexpr int tensor_columns(int channels) {
+  return channels <= 16 ? 16 : channels <= 32 ? 32 : 64;
+}
+constexpr int gradient_columns(int channels) { return channels <= 32 ? 32 : 64; }
+constexpr int tensor_threads(int columns) { return columns <= 32 ? 128 : 256; }
+constexpr int tensor_shared_bytes(int columns, int taps) {
+  return 2 * kTensorStages * kTensorDepth * (kTensorRows + columns) + 4 * (taps + 1);
+}
+constexpr int gradient_shared_bytes(int columns) {
+  return 2 * kTensorStages * kTensorDepth * (kGradientRows + columns);
+}
 
 }  // namespace brood::cnn::cuda

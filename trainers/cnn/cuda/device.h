@@ -31,10 +31,6 @@ struct alignas(2) Bf16 {
   std::uint16_t bits;
 };
 
-struct alignas(8) Bf16x4 {
-  Bf16 value[4];
-};
-
 inline namespace BROOD_DEVICE_SPACE {
 
 #if defined(__CUDACC__)
@@ -63,6 +59,44 @@ BROOD_DEVICE To bits_as(From from) {
   return to;
 }
 
+BROOD_DEVICE unsigned shared_address(const void* shared) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(shared));
+}
+
+// 16 bytes, or zeros.
+BROOD_DEVICE void copy_async(void* shared, const void* global, bool wanted) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)),
+               "l"(global), "r"(wanted ? 16 : 0));
+}
+BROOD_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;\n"); }
+template <int kGroupsLeft>
+BROOD_DEVICE void wait_copies() {
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(kGroupsLeft));
+}
+
+// Four matrices of 8x8; thread i gives the address of a row of 16 bytes: rows of matrix i / 8.
+template <bool kTransposed>
+BROOD_DEVICE void load_matrices(std::uint32_t (&out)[4], const void* row) {
+  if constexpr (kTransposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(shared_address(row)));
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(shared_address(row)));
+}
+
+// c += a * b on tensor cores, m16n8k16, bf16 factors and fp32 sums.
+BROOD_DEVICE void multiply_matrices(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                    std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 #else
 
 inline int thread_index() { return emulator::thread->index; }
@@ -83,6 +117,23 @@ inline T* shared_memory() {
 template <class To, class From>
 inline To bits_as(From from) {
   return __builtin_bit_cast(To, from);
+}
+
+inline void copy_async(void* shared, const void* global, bool wanted) {
+  emulator::copy_async(shared, global, wanted);
+}
+inline void commit_copies() { emulator::commit_copies(); }
+template <int kGroupsLeft>
+inline void wait_copies() {
+  emulator::wait_copies(kGroupsLeft);
+}
+template <bool kTransposed>
+inline void load_matrices(std::uint32_t (&out)[4], const void* row) {
+  emulator::load_matrices(out, row, kTransposed);
+}
+inline void multiply_matrices(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                              std::uint32_t b1) {
+  emulator::multiply_matrices(c, a, b0, b1);
 }
 
 #endif

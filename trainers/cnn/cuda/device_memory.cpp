@@ -39,6 +39,7 @@ class Builder {
     }
     slopes();
     for (const Step& step : plan_.steps) saved(step);
+    for (const Step& step : plan_.steps) packed(step);
     out_.draws = add(batch() * static_cast<std::int64_t>(sizeof(Draw)));
     out_.labels = add(batch() * static_cast<std::int64_t>(sizeof(SampleLabel)));
     out_.losses = add(batch() * static_cast<std::int64_t>(sizeof(SampleLoss)));
@@ -138,6 +139,18 @@ class Builder {
     out_.saved.push_back(bytes > 0 ? add(bytes) : -1);
   }
 
+  void packed(const Step& step) {
+    const bool used = uses_tensor_cores(step, out_.precision);
+    const Tensor &x = out_.values[z(step.inputs.front())], &y = out_.values[z(step.output)];
+    const bool dense = step.op == Step::Op::dense;
+    const std::int64_t taps = dense ? std::int64_t{1} * x.height * x.width
+                                    : std::int64_t{1} * step.kernel_height * step.kernel_width;
+    out_.packed.push_back(used ? add(2 * y.channels * taps * x.pitch) : -1);
+    const std::int64_t rows = dense ? taps * x.pitch : taps * x.channels;
+    const bool wanted = out_.slopes[z(step.inputs.front())].offset >= 0;
+    out_.packed_gradient.push_back(used && wanted ? add(2 * rows * y.pitch) : -1);
+  }
+
   std::int64_t partial_bytes() const {
     std::int64_t most = 8 * chunks(out_.parameter_count, kSquareChunk);
     for (const Step& step : plan_.steps) {
@@ -161,6 +174,12 @@ class Builder {
 };
 
 }  // namespace
+
+bool uses_tensor_cores(const Step& step, Precision precision) {
+  const bool taps_fit = std::int64_t{1} * step.kernel_height * step.kernel_width <= kTapsMax;
+  return precision == Precision::bf16 &&
+         (step.op == Step::Op::dense || (step.op == Step::Op::conv && taps_fit));
+}
 
 std::vector<bool> tensors_with_gradient(const Plan& plan) {
   std::vector<bool> out(plan.tensors.size(), false);

@@ -47,9 +47,14 @@ struct DeviceMemory {
   std::vector<std::int64_t> saved;     // of each step; -1: nothing
   std::int64_t draws = 0, labels = 0, partials = 0, losses = 0;
   std::int64_t partial_bytes = 0;
-  std::vector<std::int64_t> packed;  // bf16 weights of a step for tensor cores; -1: none
+  // bf16 weights of each step as tensor cores read them, forward and for the input gradient; -1:
+  // none.
+  std::vector<std::int64_t> packed, packed_gradient;
   std::int64_t slot_bytes = 0;
 };
+
+// Whether a step is computed on tensor cores.
+bool uses_tensor_cores(const Step& step, Precision precision);
 
 // Those with some parameter before them.
 std::vector<bool> tensors_with_gradient(const Plan& plan);

@@ -34,5 +34,6 @@ void list_step_kernels(DeviceTable& table);
 void list_product_kernels(DeviceTable& table);
 void list_window_kernels(DeviceTable& table);
 void list_element_kernels(DeviceTable& table);
+void list_tensor_kernels(DeviceTable& table);
 
 }  // namespace brood::cnn::cuda

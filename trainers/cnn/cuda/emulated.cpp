@@ -8,6 +8,7 @@
 #include "trainers/cnn/cuda/norm_kernels.h"
 #include "trainers/cnn/cuda/product_kernels.h"
 #include "trainers/cnn/cuda/step_kernels.h"
+#include "trainers/cnn/cuda/tensor_kernels.h"
 #include "trainers/cnn/cuda/update_kernels.h"
 #include "trainers/cnn/cuda/window_kernels.h"
 
@@ -34,6 +35,7 @@ class Table {
     visit_norm_kernels(*this);
     visit_element_kernels(*this);
     visit_update_kernels(*this);
+    visit_tensor_kernels(*this);
   }
 
   template <class Arguments>

@@ -19,6 +19,7 @@ DeviceTable make_table() {
   list_product_kernels(table);
   list_window_kernels(table);
   list_element_kernels(table);
+  list_tensor_kernels(table);
   return table;
 }
 

@@ -20,20 +20,6 @@ BROOD_DEVICE Tap tap_of(int index, int channels, int kernel_width) {
   return {row, place - row * kernel_width, index - place * channels};
 }
 
-struct PixelPlace {
-  int sample, y, x;
-};
-
-BROOD_DEVICE PixelPlace pixel_of(int index, const Tensor& tensor) {
-  const int pixels = image_pixels(tensor), sample = index / pixels;
-  const int place = index - sample * pixels, y = place / tensor.width;
-  return {sample, y, place - y * tensor.width};
-}
-
-BROOD_DEVICE int pixel_index(const Tensor& tensor, int sample, int y, int x) {
-  return (sample * tensor.height + y) * tensor.width + x;
-}
-
 // The tile from (row0, column0) on of a problem's result. A problem says what its rows, columns and
 // depth are: row(r) and step(k) are looked up once, a(row, step) and b(step, column) are the
 // factors, 0 outside, and store() takes each element.

@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "trainers/cnn/cuda/arguments.h"
+#include "trainers/cnn/cuda/step_arguments.h"
 
 namespace brood::cnn::cuda {
 
@@ -41,6 +42,7 @@ class Builder {
     draw.width = plan_.data.width;
     begin(KernelId::draw_changes, blocks(plan_.batch_size, kThreads), kThreads, draw);
     gather(KernelId::gather_train, data_.train, 0);
+    for (const Step& step : plan_.steps) pack(step);
     for (const Step& step : plan_.steps) forward(step);
     loss(0);
     for (std::size_t i = plan_.steps.size(); i-- > 0;) backward(plan_.steps[i]);
@@ -53,6 +55,7 @@ class Builder {
     if (part.count == 0) return {};
     begin(KernelId::begin_evaluation, 1, kThreads, step_arguments(index, part.count));
     gather(KernelId::gather_evaluation, part, index);
+    for (const Step& step : plan_.steps) pack(step);
     for (const Step& step : plan_.steps) forward(step);
     loss(index);
     begin(KernelId::end_evaluation, 1, 1, step_arguments(index, part.count));
@@ -123,9 +126,10 @@ class Builder {
   std::int64_t gradient(int parameter) const {
     return memory_.gradients + 4 * memory_.parameter[z(parameter)];
   }
-  std::int64_t saved(const Step& step) const {
-    return memory_.saved[static_cast<std::size_t>(&step - plan_.steps.data())];
+  std::size_t index(const Step& step) const {
+    return static_cast<std::size_t>(&step - plan_.steps.data());
   }
+  std::int64_t saved(const Step& step) const { return memory_.saved[index(step)]; }
   bool wanted(int tensor) const { return needs_gradient_[z(tensor)]; }
   // Whether a gradient is added to what another reader of the tensor has left.
   bool accumulate(int tensor) {
@@ -204,18 +208,19 @@ class Builder {
     switch (step.op) {
       case Step::Op::conv:
       case Step::Op::dense:
+        if (tensor(step)) return tensor_forward(step);
         return product(KernelId::product_forward, pixels(output(step)), output(step).pitch, 1,
-                       product_arguments(step, input(step), output(step)));
+                       product_of(step, input(step), output(step)));
       case Step::Op::depthwise_conv:
         return elements(KernelId::depthwise_forward, output(step),
-                        product_arguments(step, input(step), output(step)));
+                        product_of(step, input(step), output(step)));
       case Step::Op::max_pool:
         return elements(KernelId::max_pool_forward, output(step),
-                        pool_arguments(step, input(step), output(step)));
+                        pool_of(step, input(step), output(step)));
       case Step::Op::avg_pool:
       case Step::Op::global_avg_pool:
         return elements(KernelId::average_pool_forward, output(step),
-                        pool_arguments(step, input(step), output(step)));
+                        pool_of(step, input(step), output(step)));
       case Step::Op::batch_norm:
         return norm_forward(step);
       case Step::Op::dropout:
@@ -228,40 +233,105 @@ class Builder {
     }
   }
 
-  ProductArguments product_arguments(const Step& step, const Tensor& x, const Tensor& y) const {
-    ProductArguments a{};
-    a.x = x;
-    a.y = y;
+  ProductArguments product_of(const Step& step, const Tensor& x, const Tensor& y) const {
+    ProductArguments a = product_arguments(step, x, y);
     a.weight = weight(step.weight);
     a.bias = weight(step.bias);
     a.partials = memory_.partials;
-    // A dense layer's window is the whole image.
-    const bool dense = step.op == Step::Op::dense;
-    a.kernel_height = dense ? x.height : step.kernel_height;
-    a.kernel_width = dense ? x.width : step.kernel_width;
-    a.stride_height = step.stride_height;
-    a.stride_width = step.stride_width;
-    a.dilation_height = step.dilation_height;
-    a.dilation_width = step.dilation_width;
-    a.pad_top = step.pad_top;
-    a.pad_left = step.pad_left;
-    a.relu = step.relu;
     return a;
   }
 
-  PoolArguments pool_arguments(const Step& step, const Tensor& x, const Tensor& y) const {
-    const bool global = step.op == Step::Op::global_avg_pool;
-    PoolArguments a{};
-    a.x = x;
-    a.y = y;
+  PoolArguments pool_of(const Step& step, const Tensor& x, const Tensor& y) const {
+    PoolArguments a = pool_arguments(step, x, y);
     a.places = saved(step);
-    a.kernel_height = global ? x.height : step.kernel_height;
-    a.kernel_width = global ? x.width : step.kernel_width;
-    a.stride_height = global ? x.height : step.stride_height;
-    a.stride_width = global ? x.width : step.stride_width;
-    a.pad_top = step.pad_top;
-    a.pad_left = step.pad_left;
     return a;
+  }
+
+  ElementArguments element_of(const Step& step) const {
+    ElementArguments a = element_arguments(step);
+    a.dropouts = memory_.dropouts;
+    a.train = train_;
+    return a;
+  }
+
+  // --- on tensor cores ---
+
+  bool tensor(const Step& step) const { return uses_tensor_cores(step, memory_.precision); }
+
+  // The weights of this batch in both orders.
+  void pack(const Step& step) {
+    if (!tensor(step)) return;
+    pointer_ = step.pointer;
+    const Tensor &x = input(step), &y = output(step);
+    const bool dense = step.op == Step::Op::dense;
+    PackArguments a{};
+    a.weight = weight(step.weight);
+    a.packed = memory_.packed[index(step)];
+    a.taps = dense ? x.height * x.width : step.kernel_height * step.kernel_width;
+    a.inputs = x.channels;
+    a.columns = y.channels;
+    a.rows = y.channels;
+    a.lanes = x.pitch;
+    a.input_pitch = x.pitch;
+    pack(a);
+    if (!train_ || !wanted(step.inputs.front())) return;
+    a.packed = memory_.packed_gradient[index(step)];
+    a.kind = static_cast<std::int32_t>(dense ? PackKind::dense_input_gradient
+                                             : PackKind::input_gradient);
+    a.rows = dense ? a.taps * x.pitch : x.channels;
+    a.taps = dense ? 1 : a.taps;
+    a.lanes = y.pitch;
+    pack(a);
+  }
+
+  void pack(const PackArguments& a) {
+    add(KernelId::pack_weights, blocks(std::int64_t{a.rows} * a.taps * a.lanes, kThreads), 1,
+        kThreads, 0, a);
+  }
+
+  // first: the kernel for 16 columns, which those for 32 and 64 follow.
+  void tensor_product(KernelId first, std::int64_t tiles, const TensorArguments& a) {
+    const int columns = tensor_columns(a.to.pitch);
+    const auto kernel = static_cast<KernelId>(static_cast<int>(first) + (columns == 16   ? 0
+                                                                         : columns == 32 ? 1
+                                                                                         : 2));
+    add(kernel, static_cast<int>(tiles), blocks(a.to.pitch, columns), tensor_threads(columns),
+        tensor_shared_bytes(columns, a.kernel_height * a.kernel_width), a);
+  }
+
+  void tensor_forward(const Step& step) {
+    TensorArguments a = tensor_arguments(step);
+    a.from = as_pixel(step, input(step));
+    a.to = output(step);
+    a.packed = memory_.packed[index(step)];
+    a.bias = weight(step.bias);
+    a.relu = step.relu;
+    tensor_product(KernelId::tensor_forward_16, blocks(pixels(a.to), kTensorRows), a);
+  }
+
+  void tensor_input_gradient(const Step& step) {
+    TensorArguments a = tensor_arguments(step);
+    a.from = slope(step.output);
+    a.to = as_pixel(step, slope(step.inputs.front()));
+    a.packed = memory_.packed_gradient[index(step)];
+    a.accumulate = accumulate(step.inputs.front());
+    // Pixels by the remainders of their places, as the kernel has them.
+    std::int64_t tiles = 0;
+    for (int row = 0; row < a.stride_height; ++row)
+      for (int column = 0; column < a.stride_width; ++column)
+        tiles +=
+            blocks(std::int64_t{1} * plan_.batch_size * blocks(a.to.height - row, a.stride_height) *
+                       blocks(a.to.width - column, a.stride_width),
+                   kTensorRows);
+    tensor_product(KernelId::tensor_input_gradient_16, tiles, a);
+  }
+
+  void tensor_weight_gradient(const ProductArguments& a, int parts) {
+    const int columns = gradient_columns(a.y.channels);
+    const std::int64_t rows = std::int64_t{1} * a.kernel_height * a.kernel_width * a.x.pitch;
+    add(columns == 32 ? KernelId::tensor_weight_gradient_32 : KernelId::tensor_weight_gradient_64,
+        blocks(rows, kGradientRows) * blocks(a.y.channels, columns), parts, kGradientThreads,
+        gradient_shared_bytes(columns), a);
   }
 
   NormArguments norm_arguments(const Step& step) const {
@@ -288,19 +358,8 @@ class Builder {
     elements(KernelId::norm_forward, a.x, a);
   }
 
-  ElementArguments element_arguments(const Step& step) const {
-    ElementArguments a{};
-    a.dropouts = memory_.dropouts;
-    a.site = static_cast<std::int32_t>(step.stream) - 1;
-    a.activation = static_cast<std::int32_t>(step.activation);
-    a.relu = step.relu;
-    a.train = train_;
-    a.slope = static_cast<float>(step.slope);
-    return a;
-  }
-
   void element_forward(const Step& step) {
-    ElementArguments a = element_arguments(step);
+    ElementArguments a = element_of(step);
     a.x = a.a = input(step);
     if (step.inputs.size() > 1) a.b = value(step.inputs[1]);
     a.y = output(step);
@@ -340,7 +399,7 @@ class Builder {
       case Step::Op::max_pool:
       case Step::Op::avg_pool:
       case Step::Op::global_avg_pool: {
-        PoolArguments a = pool_arguments(step, slope(step.inputs.front()), slope(step.output));
+        PoolArguments a = pool_of(step, slope(step.inputs.front()), slope(step.output));
         a.accumulate = accumulate(step.inputs.front());
         return elements(step.op == Step::Op::max_pool ? KernelId::max_pool_gradient
                                                       : KernelId::average_pool_gradient,
@@ -388,15 +447,19 @@ class Builder {
   }
 
   void product_backward(const Step& step) {
-    ProductArguments a = product_arguments(step, input(step), slope(step.output));
+    ProductArguments a = product_of(step, input(step), slope(step.output));
     const Parameter& parameter = plan_.parameters[z(step.weight)];
     const int images = images_per_chunk(a.y.height * a.y.width);
     const int parts = blocks(plan_.batch_size, images);
     a.chunk = parts > 1 ? images : 0;
     a.weight = gradient(step.weight);
-    product(KernelId::product_weight_gradient, parameter.inputs, parameter.columns, parts, a);
+    if (tensor(step))
+      tensor_weight_gradient(a, parts);
+    else
+      product(KernelId::product_weight_gradient, parameter.inputs, parameter.columns, parts, a);
     if (parts > 1) sum_weight(step, parameter.inputs * parameter.columns, images);
     if (!wanted(step.inputs.front())) return;
+    if (tensor(step)) return tensor_input_gradient(step);
     a.weight = weight(step.weight);
     a.x = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());
@@ -408,7 +471,7 @@ class Builder {
   }
 
   void depthwise_backward(const Step& step) {
-    ProductArguments a = product_arguments(step, input(step), slope(step.output));
+    ProductArguments a = product_of(step, input(step), slope(step.output));
     const int places = a.kernel_height * a.kernel_width;
     a.chunk = images_per_chunk(a.y.height * a.y.width);
     add(KernelId::depthwise_weight_gradient, places * blocks(a.x.channels, kChannelLanes),
@@ -432,7 +495,7 @@ class Builder {
   }
 
   void element_backward(const Step& step) {
-    ElementArguments a = element_arguments(step);
+    ElementArguments a = element_of(step);
     const bool dropout = step.op == Step::Op::dropout;
     a.x = dropout ? slope(step.output) : input(step);
     a.a = output(step);
@@ -450,7 +513,7 @@ class Builder {
 
   void gate_backward(const Step& step) {
     const int whole = step.inputs[0], gate = step.inputs[1];
-    ElementArguments a = element_arguments(step);
+    ElementArguments a = element_of(step);
     a.b = value(gate);
     if (wanted(gate)) {
       a.a = value(whole);
@@ -505,55 +568,6 @@ Program make_program(const Plan& plan, const DeviceMemory& memory, const DeviceD
 
 void bind(std::vector<Launch>& launches, const Group& group, int trials) {
   for (Launch& launch : launches) launch.bind(group, trials);
-}
-
-const char* name_of(KernelId kernel) {
-  static constexpr const char* kNames[] = {"begin_step",
-                                           "begin_evaluation",
-                                           "draw_changes",
-                                           "gather_train",
-                                           "gather_evaluation",
-                                           "pack_weights",
-                                           "product_forward",
-                                           "product_input_gradient",
-                                           "dense_input_gradient",
-                                           "product_weight_gradient",
-                                           "tensor_forward",
-                                           "tensor_input_gradient",
-                                           "tensor_weight_gradient",
-                                           "sum_partials",
-                                           "mask_gradient",
-                                           "sum_bias_partials",
-                                           "depthwise_forward",
-                                           "depthwise_input_gradient",
-                                           "depthwise_weight_gradient",
-                                           "max_pool_forward",
-                                           "max_pool_gradient",
-                                           "average_pool_forward",
-                                           "average_pool_gradient",
-                                           "norm_statistics",
-                                           "norm_prepare",
-                                           "norm_forward",
-                                           "norm_sums",
-                                           "norm_slopes",
-                                           "norm_gradient",
-                                           "dropout",
-                                           "activation_forward",
-                                           "activation_gradient",
-                                           "add_forward",
-                                           "add_gradient",
-                                           "copy_channels",
-                                           "gate_forward",
-                                           "gate_sums",
-                                           "loss",
-                                           "norm_of_gradients",
-                                           "clip_gradients",
-                                           "update",
-                                           "average_states",
-                                           "end_step",
-                                           "end_evaluation"};
-  static_assert(sizeof(kNames) / sizeof(*kNames) == static_cast<std::size_t>(KernelId::count));
-  return kNames[static_cast<std::size_t>(kernel)];
 }
 
 }  // namespace brood::cnn::cuda

@@ -34,6 +34,20 @@ class SlotAccess {
 
 BROOD_DEVICE int image_pixels(const Tensor& tensor) { return tensor.height * tensor.width; }
 
+struct PixelPlace {
+  int sample, y, x;
+};
+
+BROOD_DEVICE PixelPlace pixel_of(int index, const Tensor& tensor) {
+  const int pixels = image_pixels(tensor), sample = index / pixels;
+  const int place = index - sample * pixels, y = place / tensor.width;
+  return {sample, y, place - y * tensor.width};
+}
+
+BROOD_DEVICE int pixel_index(const Tensor& tensor, int sample, int y, int x) {
+  return (sample * tensor.height + y) * tensor.width + x;
+}
+
 // The thread's number among all of a launch's threads along x.
 BROOD_DEVICE int element_index() { return block_x() * kThreads + thread_index(); }
 

@@ -2,7 +2,6 @@
 // by window in ascending order, so that nothing is added up by several threads.
 #pragma once
 
-#include "trainers/cnn/cuda/product_kernels.h"
 #include "trainers/cnn/cuda/slot_access.h"
 
 namespace brood::cnn::cuda {

@@ -1,0 +1,182 @@
+// Goal: products on tensor cores are right. Method: a convolution between two others, or a dense
+// layer, runs in the emulator; its output and both gradients are computed again in double from the
+// very numbers that it read. Only the rounding of what is stored in bf16 may differ.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tests/gpu_fixture.h"
+#include "tests/gpu_networks.h"
+#include "trainers/cnn/cuda/arguments.h"
+#include "trainers/cnn/cuda/device.h"
+
+namespace brood::cnn::cuda {
+namespace {
+
+using emulator::Order;
+
+std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
+
+// The values of a batch without the lanes that are no channels, which must be zero.
+std::vector<double> stored(FusedTrials& trials, const Tensor& tensor, int samples) {
+  const auto* from = reinterpret_cast<const Bf16*>(trials.floats(0, tensor.offset));
+  std::vector<double> out;
+  for (int pixel = 0; pixel < samples * tensor.height * tensor.width; ++pixel)
+    for (int c = 0; c < tensor.pitch; ++c) {
+      const double value = static_cast<double>(to_float(from[pixel * tensor.pitch + c]));
+      if (c < tensor.channels)
+        out.push_back(value);
+      else
+        EXPECT_EQ(value, 0.0);
+    }
+  return out;
+}
+
+// A layer's products in double.
+struct Naive {
+  Step step;  // of a dense layer: with the kernel as large as the image
+  Shape in, out;
+  int samples;
+
+  // Calls visit(x, weight, y) with the index of every product's factors and sum.
+  template <class Visit>
+  void each(Visit visit) const {
+    for (int n = 0; n < samples; ++n)
+      for (int p = 0; p < out.height * out.width; ++p)
+        for (int t = 0; t < step.kernel_height * step.kernel_width; ++t) {
+          const int row = p / out.width * step.stride_height +
+                          t / step.kernel_width * step.dilation_height - step.pad_top;
+          const int column = p % out.width * step.stride_width +
+                             t % step.kernel_width * step.dilation_width - step.pad_left;
+          if (row < 0 || row >= in.height || column < 0 || column >= in.width) continue;
+          for (int i = 0; i < in.channels; ++i)
+            for (int o = 0; o < out.channels; ++o)
+              visit(z(((n * in.height + row) * in.width + column) * in.channels + i),
+                    z((t * in.channels + i) * out.channels + o),
+                    z((n * out.height * out.width + p) * out.channels + o));
+        }
+  }
+};
+
+void expect_close(const std::vector<double>& got, const std::vector<double>& wanted, double share,
+                  const char* what) {
+  ASSERT_EQ(got.size(), wanted.size()) << what;
+  double largest = 0.0;
+  for (const double value : wanted) largest = std::max(largest, std::abs(value));
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    ASSERT_NEAR(got[i], wanted[i], share * std::abs(wanted[i]) + 1e-5 * largest)
+        << what << " " << i;
+}
+
+// The launches up to the one that leaves a tensor's gradient.
+std::vector<Launch> until_gradient_of(const FusedTrials& trials, int tensor, const Step& step) {
+  std::vector<Launch> out;
+  for (const Launch& launch : trials.program.train) {
+    out.push_back(launch);
+    if (!launch.what.starts_with(step.pointer + ":")) continue;
+    if (launch.kernel < KernelId::tensor_input_gradient_16 ||
+        launch.kernel > KernelId::tensor_input_gradient_64)
+      continue;
+    TensorArguments a{};
+    std::memcpy(&a, launch.arguments, sizeof(a));
+    if (a.to.offset == trials.memory.slopes[z(tensor)].offset) return out;
+  }
+  ADD_FAILURE() << "no launch for " << step.pointer;
+  return out;
+}
+
+// Of a network whose step 1 is the one to look at; two steps of training, the second with fewer
+// samples.
+void expect_exact_products(NetworkSpec spec, DataShape shape, std::uint64_t seed) {
+  for (std::size_t i = 0; i < spec.layers.size(); ++i)
+    spec.layers[i].pointer = "/layers/" + std::to_string(i);
+  const MadeUpData data(shape, seed);
+  FusedTrials trials(spec, data, 1, Precision::bf16);
+  ASSERT_EQ(trials.plan.infeasible, "");
+  trials.admit(0, spec, seed);
+  trials.write_order(0, 1, false);
+  for (int round = 0; round < 2; ++round) {
+    Naive naive{trials.plan.steps[1], {}, {}, 0};
+    const Step& step = trials.plan.steps[1];
+    const int x_tensor = step.inputs.front(), y_tensor = step.output;
+    naive.in = trials.plan.tensors[z(x_tensor)];
+    naive.out = trials.plan.tensors[z(y_tensor)];
+    if (step.op == Step::Op::dense) {
+      naive.step.kernel_height = naive.in.height;
+      naive.step.kernel_width = naive.in.width;
+    }
+    const auto order = static_cast<Order>((seed + static_cast<unsigned>(round)) % 3);
+    trials.run(until_gradient_of(trials, x_tensor, step), {0}, order);
+    naive.samples = trials.state(0).samples;
+    const auto x = stored(trials, trials.memory.values[z(x_tensor)], naive.samples);
+    const auto y = stored(trials, trials.memory.values[z(y_tensor)], naive.samples);
+    const auto dx = stored(trials, trials.memory.slopes[z(x_tensor)], naive.samples);
+    const auto dy = stored(trials, trials.memory.slopes[z(y_tensor)], naive.samples);
+    std::vector<double> weight;
+    for (const float value : trials.parameter(0, z(step.weight)))
+      weight.push_back(static_cast<double>(to_float(from_float<Bf16>(value))));
+    const std::vector<float> bias = trials.parameter(0, z(step.bias));
+    std::vector<double> sum(y.size()), x_slope(x.size()), w_slope(weight.size());
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = bias[i % bias.size()];
+    naive.each([&](std::size_t i, std::size_t w, std::size_t o) {
+      sum[o] += x[i] * weight[w];
+      x_slope[i] += dy[o] * weight[w];
+      w_slope[w] += x[i] * dy[o];
+    });
+    if (step.relu)
+      for (double& value : sum) value = std::max(value, 0.0);
+    const std::vector<float> gradient = trials.gradient(0, z(step.weight));
+    const double bf16 = 1.0 / 256;
+    expect_close(y, sum, bf16, "output");
+    expect_close(dx, x_slope, bf16, "input gradient");
+    expect_close({gradient.begin(), gradient.end()}, w_slope, 1e-5, "weight gradient");
+    ++trials.state(0).step;  // the launches left out end the step
+  }
+}
+
+TEST(TensorCores, MultiplyConvolutionsOfAnyShape) {
+  for (std::uint64_t seed = 1; seed <= 24; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomLayers random(seed);
+    NetworkSpec spec;
+    spec.batch_size = random.between(2, 5);
+    spec.initialization = Initialization::pytorch;  // biases too
+    spec.layers = {layer(LayerKind::conv, random.between(1, random.chance(0.5) ? 20 : 70), 1),
+                   layer(LayerKind::conv, random.between(1, random.chance(0.5) ? 20 : 70))};
+    LayerSpec& conv = spec.layers[1];
+    conv.height = random.between(1, 5);
+    conv.width = random.between(1, 4);
+    conv.stride_height = random.between(1, 3);
+    conv.stride_width = random.between(1, 2);
+    conv.dilation_height = random.between(1, 2);
+    conv.dilation_width = random.between(1, 3);
+    conv.same = random.chance(0.7);
+    if (random.chance(0.5)) conv.activation = Activation::relu;
+    const int low = conv.same ? 5 : 9;
+    expect_exact_products(
+        spec,
+        {random.between(low, 12), random.between(low, 12), 2, 3, 2 * spec.batch_size - 1, 1, 0},
+        seed);
+  }
+}
+
+TEST(TensorCores, MultiplyDenseLayers) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomLayers random(seed);
+    NetworkSpec spec;
+    spec.batch_size = random.between(2, 9);
+    spec.initialization = Initialization::pytorch;
+    spec.layers = {layer(LayerKind::conv, random.between(1, 20), 1),
+                   layer(LayerKind::dense, random.between(1, 80))};
+    if (random.chance(0.5)) spec.layers[1].activation = Activation::relu;
+    expect_exact_products(
+        spec, {random.between(2, 6), random.between(2, 6), 1, 3, 2 * spec.batch_size - 1, 1, 0},
+        seed);
+  }
+}
+
+}  // namespace
+}  // namespace brood::cnn::cuda

@@ -1,0 +1,70 @@
+#include "trainers/cnn/cuda/step_arguments.h"
+
+namespace brood::cnn::cuda {
+
+ProductArguments product_arguments(const Step& step, const Tensor& x, const Tensor& y) {
+  ProductArguments a{};
+  a.x = x;
+  a.y = y;
+  a.bias = -1;
+  // A dense layer's window is the whole image.
+  const bool dense = step.op == Step::Op::dense;
+  a.kernel_height = dense ? x.height : step.kernel_height;
+  a.kernel_width = dense ? x.width : step.kernel_width;
+  a.stride_height = step.stride_height;
+  a.stride_width = step.stride_width;
+  a.dilation_height = step.dilation_height;
+  a.dilation_width = step.dilation_width;
+  a.pad_top = step.pad_top;
+  a.pad_left = step.pad_left;
+  a.relu = step.relu;
+  return a;
+}
+
+PoolArguments pool_arguments(const Step& step, const Tensor& x, const Tensor& y) {
+  const bool global = step.op == Step::Op::global_avg_pool;
+  PoolArguments a{};
+  a.x = x;
+  a.y = y;
+  a.kernel_height = global ? x.height : step.kernel_height;
+  a.kernel_width = global ? x.width : step.kernel_width;
+  a.stride_height = global ? x.height : step.stride_height;
+  a.stride_width = global ? x.width : step.stride_width;
+  a.pad_top = step.pad_top;
+  a.pad_left = step.pad_left;
+  return a;
+}
+
+ElementArguments element_arguments(const Step& step) {
+  ElementArguments a{};
+  a.site = static_cast<std::int32_t>(step.stream) - 1;
+  a.activation = static_cast<std::int32_t>(step.activation);
+  a.relu = step.relu;
+  a.slope = static_cast<float>(step.slope);
+  return a;
+}
+
+TensorArguments tensor_arguments(const Step& step) {
+  const bool dense = step.op == Step::Op::dense;
+  TensorArguments a{};
+  a.bias = -1;
+  a.kernel_height = dense ? 1 : step.kernel_height;
+  a.kernel_width = dense ? 1 : step.kernel_width;
+  a.stride_height = step.stride_height;
+  a.stride_width = step.stride_width;
+  a.dilation_height = step.dilation_height;
+  a.dilation_width = step.dilation_width;
+  a.pad_top = step.pad_top;
+  a.pad_left = step.pad_left;
+  return a;
+}
+
+Tensor as_pixel(const Step& step, Tensor tensor) {
+  if (step.op != Step::Op::dense) return tensor;
+  tensor.pitch *= tensor.height * tensor.width;
+  tensor.channels = tensor.pitch;
+  tensor.height = tensor.width = 1;
+  return tensor;
+}
+
+}  // namespace brood::cnn::cuda
