@@ -21,6 +21,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/clock.h"
@@ -160,7 +161,14 @@ class Controller {
   // controller_memory.cpp
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);
-  std::string short_of_memory(TrialId k, Place place);
+  std::uint64_t still_to_take(Address worker, std::uint64_t more = 0);
+  struct HostUsed {
+    std::uint64_t promised = 0;  // bytes that its trials will still take
+    bool empty = true;           // nothing runs there
+  };
+  using HostsUsed = std::map<std::string, HostUsed>;
+  HostUsed host_used(const std::string& host);
+  std::string short_of_memory(TrialId k, Place place, HostsUsed& used);
 
   // controller_settle.cpp
   void settle();
@@ -291,7 +299,12 @@ class Controller {
     bool over = false;  // one went well, or failed for another reason
   } first_failures_;
   Limits limits_;
-  std::vector<bool> limits_applied_;  // by number of the change
+  // Changes that have not come into effect: the trial that they wait for, their number. The first
+  // wait for trials to be made, the second for trials to be settled.
+  std::set<std::pair<TrialId, std::size_t>> limits_for_made_, limits_for_settled_;
+  std::size_t limits_seen_ = 0;  // changes that are, or were, in one of them
+  // Completed trials that were better than all below them, ascending: who first met a target.
+  std::vector<TrialId> records_;
   std::optional<Millis> max_wall_time_;
   std::optional<TrialId> met_target_;
   std::vector<TrialId> best_;  // of the settled, best first, at most keep_best or 1

@@ -1,5 +1,6 @@
 // The limits that end a run by its results, also those that change while it goes on. A change holds
 // from a trial on (engine/interventions.h), so that a resume or a repetition ends the same.
+#include <algorithm>
 #include <cctype>
 #include <utility>
 
@@ -71,14 +72,22 @@ void Controller::change_limit(Limits::Key key, std::optional<double> to) {
 // Puts every change into effect whose trial has come.
 void Controller::apply_limits() {
   const auto& changes = facts_.interventions().changes();
-  if (limits_applied_.size() < changes.size()) limits_applied_.resize(changes.size());
-  for (std::size_t i = 0; i < changes.size(); ++i) {
-    const bool counts_trials = changes[i].key == Limits::Key::max_trials;
-    const auto reached = counts_trials ? static_cast<TrialId>(trials_.size()) : settled_;
-    if (limits_applied_[i] || reached < changes[i].from) continue;
-    limits_applied_[i] = true;
+  for (; limits_seen_ < changes.size(); ++limits_seen_) {
+    const LimitChange& seen = changes[limits_seen_];
+    (seen.key == Limits::Key::max_trials ? limits_for_made_ : limits_for_settled_)
+        .emplace(seen.from, limits_seen_);
+  }
+  std::vector<std::size_t> come;
+  const auto take = [&come](auto& waiting, TrialId reached) {
+    for (; !waiting.empty() && waiting.begin()->first <= reached; waiting.erase(waiting.begin()))
+      come.push_back(waiting.begin()->second);
+  };
+  take(limits_for_made_, static_cast<TrialId>(trials_.size()));
+  take(limits_for_settled_, settled_);
+  std::sort(come.begin(), come.end());
+  for (const std::size_t i : come) {
     limits_[changes[i].key] = changes[i].after;
-    if (counts_trials) {
+    if (changes[i].key == Limits::Key::max_trials) {
       upcoming_.reset();
       proposing_done_ = false;
     }
@@ -137,8 +146,10 @@ bool Controller::meets(const Trial& t, const std::optional<double>& target) cons
 // A target that was changed may have been met already.
 void Controller::check_target() {
   if (closing_ || !limits_.target) return;
-  for (TrialId k = 0; k < settled_; ++k)
-    if (meets(trial(k), limits_.target)) return close_after(settled_ - 1, k);
+  const auto first = std::partition_point(records_.begin(), records_.end(), [this](TrialId k) {
+    return !meets(trial(k), limits_.target);
+  });
+  if (first != records_.end()) close_after(settled_ - 1, *first);
 }
 
 }  // namespace brood

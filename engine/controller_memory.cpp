@@ -13,41 +13,53 @@ std::uint64_t Controller::planned_bytes(TrialId k) {
   return *live.bytes;
 }
 
-// In words; empty when the place has room for it. A worker keeps what earlier trials took, and uses
-// it again.
-std::string Controller::short_of_memory(TrialId k, Place place) {
+// What the trials of this worker, with so many bytes more, will take beyond what the worker has
+// now. A worker keeps what an earlier trial took, and uses it again.
+std::uint64_t Controller::still_to_take(Address address, std::uint64_t more) {
+  const WorkerRecord& worker = *executors_.worker(address);
+  std::uint64_t planned = more;
+  for (const auto& held : worker.slots)
+    if (held && live_.count(*held) > 0) planned += planned_bytes(*held);
+  return planned > worker.rss ? planned - worker.rss : 0;
+}
+
+// Ranks of one host share its memory.
+Controller::HostUsed Controller::host_used(const std::string& host) {
+  HostUsed out;
+  for (const int node : executors_.nodes_of(host)) {
+    const auto& workers = executors_.workers();
+    for (auto at = workers.lower_bound({node, 0}); at != workers.end() && at->first.node == node;
+         ++at) {
+      for (const auto& held : at->second.slots) out.empty = out.empty && !held;
+      out.promised += still_to_take(at->first);
+    }
+  }
+  return out;
+}
+
+// In words; empty when the place has room for it.
+std::string Controller::short_of_memory(TrialId k, Place place, HostsUsed& used) {
   const Node& node = *executors_.node(place.worker.node);
   if (!node.free) return {};
-  const std::uint64_t own = planned_bytes(k);
-  if (own == 0) return {};
-  std::uint64_t others = 0, needs = 0;  // beyond what the workers have
-  bool empty = true;
-  for (const auto& [address, worker] : executors_.workers()) {
-    // Ranks of one host share its memory.
-    if (executors_.node(address.node)->hello.host != node.hello.host) continue;
-    std::uint64_t planned = 0;
-    for (const auto& held : worker.slots) {
-      empty = empty && !held;
-      if (held && live_.count(*held) > 0) planned += planned_bytes(*held);
-    }
-    const auto beyond = [&](std::uint64_t bytes) {
-      return bytes > worker.rss ? bytes - worker.rss : 0;
-    };
-    others += beyond(planned);
-    if (address == place.worker) needs = beyond(planned + own) - beyond(planned);
-  }
-  if (empty || needs + others <= *node.free) return {};
-  const std::uint64_t left = *node.free > others ? *node.free - others : 0;
-  return "it waits for memory: its plan needs " + size_text(own) + ", and " + node.hello.host +
+  const std::uint64_t planned = planned_bytes(k);
+  if (planned == 0) return {};
+  auto known = used.find(node.hello.host);
+  if (known == used.end()) known = used.emplace(node.hello.host, host_used(node.hello.host)).first;
+  const auto [promised, empty] = known->second;
+  const std::uint64_t needs = still_to_take(place.worker, planned) - still_to_take(place.worker);
+  if (empty || needs + promised <= *node.free) return {};
+  const std::uint64_t left = *node.free > promised ? *node.free - promised : 0;
+  return "it waits for memory: its plan needs " + size_text(planned) + ", and " + node.hello.host +
          " has " + size_text(left) + " left beside the trials that run there";
 }
 
 // nullopt: no idle executor has room; the trial waits and its row says why.
 std::optional<Place> Controller::place_for(TrialId k) {
   std::string why;
+  HostsUsed used;
   for (const Place place : executors_.idle()) {
     why = short_of_room(k, place);
-    if (why.empty()) why = short_of_memory(k, place);
+    if (why.empty()) why = short_of_memory(k, place, used);
     if (why.empty()) return place;
   }
   retry_.insert(k);

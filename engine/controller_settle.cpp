@@ -38,6 +38,9 @@ void Controller::count_settled(const Trial& t) {
   switch (t.state) {
     case TrialState::completed:
       ++progress_.completed;
+      if (t.objective && (records_.empty() ||
+                          oriented(*t.objective) > oriented(*trial(records_.back()).objective)))
+        records_.push_back(t.id);
       break;
     case TrialState::stopped:
       ++progress_.stopped;

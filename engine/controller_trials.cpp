@@ -107,6 +107,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   fresh.lineage = std::move(suggestion.lineage);
   fresh.seed = Rng(spec_.seed, static_cast<std::uint64_t>(fresh.id), Purpose::train).bits();
   fresh.same_as = points_.find(fresh.params);
+  std::uint64_t planned = 0;  // bytes
   if (fresh.same_as) {
     // The first of its kind, never a copy of a copy.
     if (trial(*fresh.same_as).same_as) fresh.same_as = trial(*fresh.same_as).same_as;
@@ -115,6 +116,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
     ++progress_.duplicates;
   } else {
     const Estimate estimate = planner_.estimate(fresh.params);
+    planned = estimate.bytes;
     fresh.last_epoch = suggestion.proposal.epochs.value_or(estimate.epochs);
     fresh.why = estimate.infeasible;
     const auto limit = spec_.resources.memory_per_trial;
@@ -142,7 +144,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   verdicts_.add();
   const bool trains = !ended(fresh.state);
   if (trains)
-    live_[fresh.id];
+    live_[fresh.id].bytes = planned;
   else
     verdicts_.end(fresh.id);
   trials_.push_back(fresh);

@@ -11,6 +11,8 @@ void Executors::add_node(int node, const NodeHello& hello, Millis now) {
   fresh.hello = hello;
   fresh.heard = now;
   nodes_[node] = std::move(fresh);
+  auto& nodes = by_host_[hello.host];
+  if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) nodes.push_back(node);
 }
 
 Node* Executors::node(int number) {
@@ -22,6 +24,9 @@ void Executors::add_worker(Address address, const Hello& hello) {
   WorkerRecord record;
   record.hello = hello;
   record.slots.resize(static_cast<std::size_t>(std::max(1, hello.offer.slots)));
+  record.idle.resize(record.slots.size());
+  remove_worker(address);  // a hello that came twice
+  total_ += static_cast<int>(record.slots.size());
   workers_[address] = std::move(record);
 }
 
@@ -43,6 +48,7 @@ std::vector<TrialId> Executors::remove_worker(Address address) {
   for (const auto& trial : at->second.slots)
     if (trial) held.push_back(*trial);
   busy_ -= static_cast<int>(held.size());
+  total_ -= static_cast<int>(at->second.slots.size());
   workers_.erase(at);
   std::erase_if(idle_, [&](const Place& place) { return place.worker == address; });
   std::sort(held.begin(), held.end());
@@ -57,21 +63,18 @@ void Executors::set_idle(Place place) {
     record->slots[slot].reset();
     --busy_;
   }
-  if (std::find(idle_.begin(), idle_.end(), place) == idle_.end()) idle_.push_back(place);
+  if (!record->idle[slot]) idle_.push_back(place);
+  record->idle[slot] = true;
 }
 
 void Executors::occupy(Place place, TrialId trial) {
   const auto at = std::find(idle_.begin(), idle_.end(), place);
   CHECK(at != idle_.end(), "a trial was given to a slot that is not idle");
   idle_.erase(at);
-  workers_.at(place.worker).slots[static_cast<std::size_t>(place.slot)] = trial;
+  WorkerRecord& record = workers_.at(place.worker);
+  record.idle[static_cast<std::size_t>(place.slot)] = false;
+  record.slots[static_cast<std::size_t>(place.slot)] = trial;
   ++busy_;
-}
-
-int Executors::total() const {
-  int slots = 0;
-  for (const auto& [address, record] : workers_) slots += static_cast<int>(record.slots.size());
-  return slots;
 }
 
 std::string Executors::name(Place place) const {

@@ -27,6 +27,7 @@ struct WorkerRecord {
   Hello hello;
   std::int64_t sequence = 0;                  // of the last Told taken
   std::vector<std::optional<TrialId>> slots;  // the trial in it
+  std::vector<bool> idle;                     // by slot: whether it waits for a trial
   std::uint64_t rss = 0;                      // bytes, by its node's last beat
 };
 
@@ -48,6 +49,9 @@ class Executors {
 
   void take_beat(int node, const Beat& beat);
 
+  // The nodes of this host, gone ones too: ranks share one. By number.
+  const std::vector<int>& nodes_of(const std::string& host) const { return by_host_.at(host); }
+
   // Forgets it; returns the trials it held, ascending.
   std::vector<TrialId> remove_worker(Address address);
 
@@ -55,15 +59,16 @@ class Executors {
   const std::deque<Place>& idle() const { return idle_; }  // who has waited longest first
   void occupy(Place place, TrialId trial);
 
-  int total() const;  // slots of living workers
+  int total() const { return total_; }  // slots of living workers
   int busy() const { return busy_; }
   std::string name(Place place) const;  // host/worker.slot, for people
 
  private:
   std::map<int, Node> nodes_;
   std::map<Address, WorkerRecord> workers_;
+  std::map<std::string, std::vector<int>> by_host_;
   std::deque<Place> idle_;
-  int busy_ = 0;
+  int busy_ = 0, total_ = 0;
 };
 
 }  // namespace brood

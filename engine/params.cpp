@@ -62,18 +62,27 @@ bool as_real(const Value& value, double& out) {
   return false;
 }
 
+const std::vector<ParamSet::Entry>& ParamSet::entries() const {
+  static const std::vector<Entry> kNone;
+  return entries_ ? *entries_ : kNone;
+}
+
 void ParamSet::set(std::string name, Value value) {
-  for (Entry& entry : entries_) {
+  if (!entries_)
+    entries_ = std::make_shared<std::vector<Entry>>();
+  else if (entries_.use_count() > 1)
+    entries_ = std::make_shared<std::vector<Entry>>(*entries_);
+  for (Entry& entry : *entries_) {
     if (entry.first == name) {
       entry.second = std::move(value);
       return;
     }
   }
-  entries_.emplace_back(std::move(name), std::move(value));
+  entries_->emplace_back(std::move(name), std::move(value));
 }
 
 const Value* ParamSet::find(std::string_view name) const {
-  for (const Entry& entry : entries_)
+  for (const Entry& entry : entries())
     if (entry.first == name) return &entry.second;
   return nullptr;
 }

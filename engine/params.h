@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,9 @@ bool as_real(const Value& value, double& out);
 // Names and values in the declaration order of the space. It carries its own names, so that a row,
 // a message or a log line can be read without the space at hand. A parameter whose condition does
 // not hold is absent. A few dozen entries at most: look-up is a linear scan.
+//
+// Copies share their entries until one of them is changed: a run holds each point in its history,
+// in the index of what was tried and in messages on their way, a million times.
 class ParamSet {
  public:
   using Entry = std::pair<std::string, Value>;
@@ -40,14 +44,16 @@ class ParamSet {
   bool flag(std::string_view name) const;
   const std::string& label(std::string_view name) const;
 
-  const std::vector<Entry>& entries() const { return entries_; }
-  bool empty() const { return entries_.empty(); }
+  const std::vector<Entry>& entries() const;
+  bool empty() const { return entries().empty(); }
 
   // Values compare by type and exactly; so does hash().
-  friend bool operator==(const ParamSet&, const ParamSet&) = default;
+  friend bool operator==(const ParamSet& a, const ParamSet& b) {
+    return a.entries() == b.entries();
+  }
 
  private:
-  std::vector<Entry> entries_;
+  std::shared_ptr<std::vector<Entry>> entries_;  // null: none
 };
 
 // Stable across machines, builds and versions (it is stored): FNV-1a over names, types and bits.
