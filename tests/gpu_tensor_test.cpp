@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "tests/gpu_fixture.h"
 #include "tests/gpu_networks.h"
@@ -76,10 +77,9 @@ std::vector<Launch> until_gradient_of(const FusedTrials& trials, int tensor, con
   for (const Launch& launch : trials.program.train) {
     out.push_back(launch);
     if (!launch.what.starts_with(step.pointer + ":")) continue;
-    if (launch.kernel < KernelId::tensor_input_gradient_16 ||
-        launch.kernel > KernelId::tensor_input_gradient_64)
+    if (launch.kernel < KernelId::tensor_forward_16 || launch.kernel > KernelId::halo_64_32)
       continue;
-    TensorArguments a{};
+    TensorArguments a{};  // what the arguments of both kinds begin with
     std::memcpy(&a, launch.arguments, sizeof(a));
     if (a.to.offset == trials.memory.slopes[z(tensor)].offset) return out;
   }
@@ -160,6 +160,38 @@ TEST(TensorCores, MultiplyConvolutionsOfAnyShape) {
         {random.between(low, 12), random.between(low, 12), 2, 3, 2 * spec.batch_size - 1, 1, 0},
         seed);
   }
+}
+
+// Of kernels with 3x3 taps between 16, 32 or 64 channels, in bands of rows or of whole images.
+TEST(TensorCores, MultiplyThroughHalos) {
+  std::set<KernelId> seen;
+  constexpr int kChannels[][2] = {{16, 16}, {16, 32}, {32, 64}, {64, 16}};
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomLayers random(seed);
+    NetworkSpec spec;
+    spec.initialization = Initialization::pytorch;
+    const auto& [in, out] = kChannels[seed / 2];
+    spec.layers = {layer(LayerKind::conv, random.between(in - 7, in), 1),
+                   layer(LayerKind::conv, random.between(out - 7, out), 3)};
+    if (random.chance(0.5)) spec.layers[1].activation = Activation::relu;
+    const bool wide = seed % 2 == 0;
+    spec.batch_size = wide ? 2 : random.between(3, 12);
+    const DataShape shape{wide ? random.between(9, 14) : random.between(2, 5),
+                          wide ? random.between(14, 20) : random.between(2, 6),
+                          1,
+                          3,
+                          2 * spec.batch_size - 1,
+                          1,
+                          0};
+    expect_exact_products(spec, shape, seed);
+    const MadeUpData data(shape, seed);
+    const FusedTrials trials(spec, data, 1, Precision::bf16);
+    for (const Launch& launch : trials.program.train)
+      if (launch.kernel >= KernelId::halo_16_16 && launch.kernel <= KernelId::halo_64_32)
+        seen.insert(launch.kernel);
+  }
+  EXPECT_EQ(seen.size(), 6U);
 }
 
 TEST(TensorCores, MultiplyDenseLayers) {

@@ -190,11 +190,33 @@ struct TensorArguments {
   std::int32_t relu, accumulate;
 };
 
+// A convolution with a kernel of 3x3 that keeps the size of the image, or its input gradient. A
+// tile is a band of rows of some images, at most kTensorRows pixels.
+struct HaloArguments {
+  TensorArguments product;
+  std::int32_t tile_rows, tile_images;
+  std::int32_t tiles_per_block;
+  std::int32_t turned;  // the kernel, by half a turn: for the input gradient
+};
+
 // Tiles on tensor cores: kTensorRows pixels by 16, 32 or 64 channels; of a weight gradient
 // kGradientRows inputs by 32 or 64 channels. Depth goes in steps of kTensorDepth, three ahead.
 constexpr int kTensorRows = 128, kTensorDepth = 32, kTensorStages = 3;
 constexpr int kGradientRows = 64, kGradientThreads = 128;
 constexpr int kTapsMax = 1024;
+
+// Of halo tiles: pixels with the halo of one tile, which lies in shared memory twice, beside the
+// weights of all nine taps.
+constexpr int kHaloThreads = 128, kHaloTilesPerBlock = 4;
+constexpr int halo_pixels(int tile_images, int tile_rows, int width) {
+  return tile_images * (tile_rows + 2) * (width + 2);
+}
+constexpr int halo_columns(int channels) { return channels <= 16 ? 16 : 32; }
+constexpr int halo_shared_bytes(int pixels, int depth, int columns) {
+  return 2 * depth * (2 * pixels + 9 * columns);
+}
+// Shared memory of a block that all devices from sm_80 on have.
+constexpr int kSharedBytesMax = 99 * 1024;
 
 constexpr int tensor_columns(int channels) {
   return channels <= 16 ? 16 : channels <= 32 ? 32 : 64;

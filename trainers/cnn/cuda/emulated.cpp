@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "trainers/cnn/cuda/element_kernels.h"
+#include "trainers/cnn/cuda/halo_kernels.h"
 #include "trainers/cnn/cuda/launch.h"
 #include "trainers/cnn/cuda/norm_kernels.h"
 #include "trainers/cnn/cuda/product_kernels.h"
@@ -36,6 +37,7 @@ class Table {
     visit_element_kernels(*this);
     visit_update_kernels(*this);
     visit_tensor_kernels(*this);
+    visit_halo_kernels(*this);
   }
 
   template <class Arguments>

@@ -3,15 +3,13 @@
 
 #include <cstddef>
 
+#include "trainers/cnn/cuda/arguments.h"
 #include "trainers/cnn/cuda/device_table.h"
 #include "trainers/cnn/cuda/launch.h"
 
 namespace brood::cnn::cuda {
 
 namespace {
-
-// Shared memory of a block that all devices from sm_80 on have.
-constexpr int kSharedBytesMax = 99 * 1024;
 
 DeviceTable make_table() {
   DeviceTable table;

@@ -299,6 +299,20 @@ class Builder {
         tensor_shared_bytes(columns, a.kernel_height * a.kernel_width), a);
   }
 
+  // False: another kernel does it.
+  bool halo_product(const TensorArguments& product, bool turned) {
+    HaloArguments a{};
+    if (!make_halo_arguments(product, turned, a)) return false;
+    const int columns = halo_columns(product.to.pitch);
+    const std::int64_t tiles = std::int64_t{1} * blocks(plan_.batch_size, a.tile_images) *
+                               blocks(product.from.height, a.tile_rows);
+    const int depth = product.from.pitch == 16 ? 0 : product.from.pitch == 32 ? 2 : 4;
+    add(static_cast<KernelId>(static_cast<int>(KernelId::halo_16_16) + depth + columns / 32),
+        blocks(tiles, a.tiles_per_block), blocks(product.to.pitch, columns), kHaloThreads,
+        halo_shared_bytes(a), a);
+    return true;
+  }
+
   void tensor_forward(const Step& step) {
     TensorArguments a = tensor_arguments(step);
     a.from = as_pixel(step, input(step));
@@ -306,7 +320,8 @@ class Builder {
     a.packed = memory_.packed[index(step)];
     a.bias = weight(step.bias);
     a.relu = step.relu;
-    tensor_product(KernelId::tensor_forward_16, blocks(pixels(a.to), kTensorRows), a);
+    if (!halo_product(a, false))
+      tensor_product(KernelId::tensor_forward_16, blocks(pixels(a.to), kTensorRows), a);
   }
 
   void tensor_input_gradient(const Step& step) {
@@ -315,6 +330,7 @@ class Builder {
     a.to = as_pixel(step, slope(step.inputs.front()));
     a.packed = memory_.packed_gradient[index(step)];
     a.accumulate = accumulate(step.inputs.front());
+    if (halo_product(a, true)) return;
     // Pixels by the remainders of their places, as the kernel has them.
     std::int64_t tiles = 0;
     for (int row = 0; row < a.stride_height; ++row)

@@ -1,5 +1,7 @@
 #include "trainers/cnn/cuda/step_arguments.h"
 
+#include <algorithm>
+
 namespace brood::cnn::cuda {
 
 ProductArguments product_arguments(const Step& step, const Tensor& x, const Tensor& y) {
@@ -57,6 +59,32 @@ TensorArguments tensor_arguments(const Step& step) {
   a.pad_top = step.pad_top;
   a.pad_left = step.pad_left;
   return a;
+}
+
+bool make_halo_arguments(const TensorArguments& product, bool turned, HaloArguments& out) {
+  const Tensor &from = product.from, &to = product.to;
+  const bool square = product.kernel_height == 3 && product.kernel_width == 3 &&
+                      product.stride_height == 1 && product.stride_width == 1 &&
+                      product.dilation_height == 1 && product.dilation_width == 1;
+  const bool same = from.height == to.height && from.width == to.width && product.pad_top == 1 &&
+                    product.pad_left == 1;
+  if (!square || !same || (from.pitch != 16 && from.pitch != 32 && from.pitch != 64) ||
+      from.width > kTensorRows)
+    return false;
+  out.product = product;
+  out.turned = turned;
+  out.tiles_per_block = kHaloTilesPerBlock;
+  // Bands of equal height.
+  const int rows = std::min(from.height, kTensorRows / from.width);
+  const int bands = (from.height + rows - 1) / rows;
+  out.tile_rows = (from.height + bands - 1) / bands;
+  out.tile_images = bands > 1 ? 1 : kTensorRows / (from.height * from.width);
+  return halo_shared_bytes(out) <= kSharedBytesMax;
+}
+
+int halo_shared_bytes(const HaloArguments& a) {
+  return halo_shared_bytes(halo_pixels(a.tile_images, a.tile_rows, a.product.from.width),
+                           a.product.from.pitch, halo_columns(a.product.to.pitch));
 }
 
 Tensor as_pixel(const Step& step, Tensor tensor) {

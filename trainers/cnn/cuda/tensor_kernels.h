@@ -39,8 +39,8 @@ BROOD_KERNEL(kThreads) pack_weights(const PackArguments args) {
 // Where the chunk of a row lies in a tile with kChunks chunks a row.
 template <int kChunks>
 BROOD_DEVICE int tile_offset(int row, int chunk) {
-  static_assert(kChunks == 4 || kChunks == 8);
-  const int moved = kChunks == 8 ? row & 7 : (row >> 1) & 3;
+  static_assert(kChunks == 2 || kChunks == 4 || kChunks == 8);
+  const int moved = kChunks == 8 ? row & 7 : kChunks == 4 ? (row >> 1) & 3 : (row >> 2) & 1;
   return (row * kChunks + (chunk ^ moved)) * kChunk;
 }
 

@@ -1,0 +1,167 @@
+// Convolutions of 3x3 between few channels on tensor cores, where reading is the limit: a band of
+// an image with the pixels around it lies in shared memory, with the weights of all nine taps, so
+// that an element is read once and not nine times. The next band is copied meanwhile.
+#pragma once
+
+#include "trainers/cnn/cuda/tensor_kernels.h"
+
+namespace brood::cnn::cuda {
+inline namespace BROOD_DEVICE_SPACE {
+
+// The pixels of tiles. Tiles count bands of rows first, then groups of images.
+class HaloTiles {
+ public:
+  BROOD_DEVICE HaloTiles(const HaloArguments& args, int samples)
+      : args_(args),
+        samples_(samples),
+        height_(args.product.from.height),
+        width_(args.product.from.width),
+        bands_(chunks_of(height_, args.tile_rows)) {}
+
+  BROOD_DEVICE int count() const { return chunks_of(samples_, args_.tile_images) * bands_; }
+  // Of a tile, halo included.
+  BROOD_DEVICE int pixels() const {
+    return halo_pixels(args_.tile_images, args_.tile_rows, width_);
+  }
+
+  // The pixel of the batch at a place of the halo; -1: outside.
+  BROOD_DEVICE int source(int tile, int place) const {
+    const int across = width_ + 2, of_image = (args_.tile_rows + 2) * across;
+    const int image = place / of_image, rest = place - image * of_image, row = rest / across;
+    return pixel(tile, image, row - 1, rest - row * across - 1);
+  }
+
+  // Where the window of row r of the product begins in the halo; rows beyond the tile read the
+  // first one's.
+  BROOD_DEVICE int window(int r) const {
+    const int of_image = args_.tile_rows * width_, image = r / of_image;
+    if (image >= args_.tile_images) return 0;
+    const int rest = r - image * of_image, row = rest / width_;
+    return (image * (args_.tile_rows + 2) + row) * (width_ + 2) + rest - row * width_;
+  }
+
+  // The pixel of the batch that row r of the product is; -1: there is none.
+  BROOD_DEVICE int target(int tile, int r) const {
+    const int of_image = args_.tile_rows * width_, image = r / of_image;
+    if (image >= args_.tile_images) return -1;
+    const int rest = r - image * of_image, row = rest / width_;
+    return pixel(tile, image, row, rest - row * width_);
+  }
+
+ private:
+  BROOD_DEVICE int pixel(int tile, int image, int row, int column) const {
+    const int group = tile / bands_, band = tile - group * bands_;
+    const int sample = group * args_.tile_images + image, y = band * args_.tile_rows + row;
+    const bool inside =
+        sample < samples_ && y >= 0 && y < height_ && column >= 0 && column < width_;
+    return inside ? (sample * height_ + y) * width_ + column : -1;
+  }
+
+  const HaloArguments& args_;
+  const int samples_, height_, width_, bands_;
+};
+
+// The nine taps of a tile. windows: of the thread's two rows of fragments.
+template <int kDepth, int kColumns>
+BROOD_DEVICE void multiply_halo(const Bf16* halo, const Bf16* weights, const int (&windows)[2],
+                                int across, WarpSums<kColumns / 8>& sums) {
+  constexpr int kChunks = kDepth / kChunk;
+  const int lane = thread_index() % 32;
+  for (int tap = 0; tap < 9; ++tap) {
+    const int moved = tap / 3 * across + tap % 3;
+    BROOD_UNROLL for (int k = 0; k < kDepth / 16; ++k) {
+      std::uint32_t a[2][4], b[kColumns / 16][4];
+      BROOD_UNROLL for (int i = 0; i < 2; ++i) load_matrices<false>(
+          a[i], halo + tile_offset<kChunks>(windows[i] + moved, 2 * k + lane / 16));
+      BROOD_UNROLL for (int j = 0; j < kColumns / 16; ++j) load_matrices<false>(
+          b[j], weights + tile_offset<kChunks>(tap * kColumns + j * 16 + lane % 8 + lane / 16 * 8,
+                                               2 * k + lane / 8 % 2));
+      BROOD_UNROLL for (int i = 0; i < 2; ++i) BROOD_UNROLL for (int j = 0; j < kColumns / 8; ++j)
+          multiply_matrices(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
+  }
+}
+
+template <int kColumns>
+BROOD_DEVICE void store_halo(const HaloArguments& args, const SlotAccess& slot,
+                             const HaloTiles& tiles, int tile, int column0,
+                             const WarpSums<kColumns / 8>& sums) {
+  const int lane = thread_index() % 32, warp = thread_index() / 32;
+  const Tensor& to = args.product.to;
+  const float* bias = args.product.bias < 0 ? nullptr : slot.at<float>(args.product.bias);
+  BROOD_UNROLL for (int i = 0; i < 2; ++i) BROOD_UNROLL for (int half = 0; half < 2; ++half) {
+    const int pixel = tiles.target(tile, warp * 32 + i * 16 + half * 8 + lane / 4);
+    BROOD_UNROLL for (int j = 0; j < kColumns / 8; ++j) {
+      const int column = column0 + j * 8 + lane % 4 * 2;
+      if (pixel >= 0 && column < to.pitch)
+        store_pair(args.product, bias, slot.at<Bf16>(to) + pixel * to.pitch + column, column,
+                   sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+    }
+  }
+}
+
+// Block x: kHaloTilesPerBlock tiles one after another; block y: the tile of columns.
+template <int kDepth, int kColumns>
+BROOD_KERNEL(kHaloThreads)
+halo_product(const HaloArguments args) {
+  constexpr int kChunks = kDepth / kChunk;
+  const SlotAccess slot(args.product.group);
+  if (slot.idle()) return;
+  const HaloTiles tiles(args, slot.samples());
+  const int first = block_x() * args.tiles_per_block;
+  const int last = smaller(first + args.tiles_per_block, tiles.count());
+  if (first >= last) return;
+  const Tensor& read = args.product.from;
+  const int column0 = block_y() * kColumns, thread = thread_index(), pixels = tiles.pixels();
+  Bf16* weights = shared_memory<Bf16>();
+  Bf16* halos = weights + 9 * kColumns * kDepth;
+  const Bf16* packed = slot.at<Bf16>(args.product.packed);
+  const Bf16* from = slot.at<Bf16>(read);
+  for (int i = thread; i < 9 * kColumns * kChunks; i += kHaloThreads) {
+    const int row = i / kChunks, chunk = i - row * kChunks, place = row / kColumns;
+    const int column = column0 + row - place * kColumns, tap = args.turned ? 8 - place : place;
+    const bool wanted = column < args.product.to.channels;
+    copy_async(weights + tile_offset<kChunks>(row, chunk),
+               wanted ? packed + (column * 9 + tap) * kDepth + chunk * kChunk : packed, wanted);
+  }
+  const auto load = [&](int tile, int buffer) {
+    for (int i = thread; i < pixels * kChunks; i += kHaloThreads) {
+      const int place = i / kChunks, chunk = i - place * kChunks;
+      const int pixel = tiles.source(tile, place);
+      copy_async(halos + buffer * pixels * kDepth + tile_offset<kChunks>(place, chunk),
+                 pixel < 0 ? from : from + pixel * kDepth + chunk * kChunk, pixel >= 0);
+    }
+  };
+  const int row = thread / 32 * 32 + thread % 16;
+  const int windows[2] = {tiles.window(row), tiles.window(row + 16)};
+  load(first, 0);
+  commit_copies();
+  for (int tile = first; tile < last; ++tile) {
+    const int buffer = (tile - first) & 1;
+    if (tile + 1 < last) load(tile + 1, buffer ^ 1);
+    commit_copies();
+    wait_copies<1>();
+    sync_threads();
+    WarpSums<kColumns / 8> sums = {};
+    multiply_halo<kDepth, kColumns>(halos + buffer * pixels * kDepth, weights, windows,
+                                    read.width + 2, sums);
+    sync_threads();  // the next copies go where these sums were read
+    store_halo<kColumns>(args, slot, tiles, tile, column0, sums);
+  }
+}
+
+template <class Visit>
+void visit_halo_kernels(Visit& visit) {
+  const auto product = [&visit](KernelId id, void (*kernel)(HaloArguments)) {
+    visit(id, kernel, kernel, true);
+  };
+  product(KernelId::halo_16_16, &halo_product<16, 16>);
+  product(KernelId::halo_16_32, &halo_product<16, 32>);
+  product(KernelId::halo_32_16, &halo_product<32, 16>);
+  product(KernelId::halo_32_32, &halo_product<32, 32>);
+  product(KernelId::halo_64_16, &halo_product<64, 16>);
+  product(KernelId::halo_64_32, &halo_product<64, 32>);
+}
+
+}  // namespace BROOD_DEVICE_SPACE
+}  // namespace brood::cnn::cuda
