@@ -40,9 +40,13 @@ struct Copy {
   bool wanted;
 };
 
+// What each thread of a warp shows to the others.
+using Words = std::uint64_t[kWarp][8];
+
 struct Warp {
   Barrier barrier;
-  std::uint64_t word[kWarp][8];  // what each thread shows to the others
+  // Taken in turn: who comes to the next meeting has read what was shown at the one before.
+  Words words[2];
 };
 
 }  // namespace
@@ -50,6 +54,9 @@ struct Warp {
 struct Fiber : Thread {
   FiberStack stack;
   bool done = false;
+  // What it waits for: the barrier's next generation.
+  const Barrier* waits_at = nullptr;
+  std::int64_t generation = 0;
   std::vector<Copy> open;
   std::vector<std::vector<Copy>> groups;
 };
@@ -84,12 +91,17 @@ class Emulation {
   }
 
   void meet(Barrier& barrier) {
-    const std::int64_t generation = barrier.generation;
-    if (++barrier.arrived == barrier.members) barrier.open();
-    while (barrier.generation == generation) self().stack.leave();
+    Fiber& fiber = self();
+    fiber.generation = barrier.generation;
+    if (++barrier.arrived == barrier.members) return barrier.open();
+    fiber.waits_at = &barrier;
+    fiber.stack.leave();
+    fiber.waits_at = nullptr;
   }
   void meet_block() { meet(barrier_); }
   Warp& warp() { return warps_[static_cast<std::size_t>(thread->index / kWarp)]; }
+  // Where to show something before the next meeting of the warp, and read it after.
+  Words& words() { return warp().words[warp().barrier.generation % 2]; }
   void meet_warp() { meet(warp().barrier); }
   static Fiber& self() { return *thread->fiber; }
 
@@ -119,6 +131,7 @@ class Emulation {
       fiber.index = i;
       fiber.fiber = &fiber;
       fiber.done = false;
+      fiber.waits_at = nullptr;
       fiber.open.clear();
       fiber.groups.clear();
       fiber.stack.start([this, &fiber] {
@@ -144,6 +157,7 @@ class Emulation {
       for (int n = 0; n < grid_.threads; ++n) {
         Fiber& fiber = fibers_[static_cast<std::size_t>(chosen(n))];
         if (fiber.done) continue;
+        if (fiber.waits_at && fiber.waits_at->generation == fiber.generation) continue;
         thread = &fiber;
         fiber.stack.enter();
         if (fiber.done) --left;
@@ -185,10 +199,8 @@ Emulation& cooperating() {
   return *emulation;
 }
 
-float float_of(std::uint64_t pair, bool upper) {
-  const auto bits = static_cast<std::uint32_t>(upper ? pair >> 16U & 0xffffU : pair & 0xffffU)
-                    << 16U;
-  return __builtin_bit_cast(float, bits);
+float float_of(std::uint64_t pair, unsigned which) {
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(pair >> 16U * which) << 16U);
 }
 
 }  // namespace
@@ -211,18 +223,16 @@ void sync_threads() { cooperating().meet_block(); }
 
 float shuffle_xor(float value, int mask) {
   Emulation& e = cooperating();
-  auto& word = e.warp().word;
+  Words& word = e.words();
   const int lane = thread->index % kWarp;
   word[lane][0] = __builtin_bit_cast(std::uint32_t, value);
   e.meet_warp();
-  const auto other = static_cast<std::uint32_t>(word[lane ^ mask][0]);
-  e.meet_warp();
-  return __builtin_bit_cast(float, other);
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(word[lane ^ mask][0]));
 }
 
 void load_matrices(std::uint32_t (&out)[4], const void* row, bool transposed) {
   Emulation& e = cooperating();
-  auto& word = e.warp().word;
+  Words& word = e.words();
   const int lane = thread->index % kWarp;
   const auto address = reinterpret_cast<std::uintptr_t>(row);
   if (address % 16 != 0) throw std::logic_error("ldmatrix of an address not aligned to 16");
@@ -237,34 +247,32 @@ void load_matrices(std::uint32_t (&out)[4], const void* row, bool transposed) {
   for (int i = 0; i < 4; ++i)
     out[i] = transposed ? element(i, pair, first) | element(i, pair + 1, first) << 16U
                         : element(i, first, pair) | element(i, first, pair + 1) << 16U;
-  e.meet_warp();
 }
 
 void multiply_matrices(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                        std::uint32_t b1) {
   Emulation& e = cooperating();
-  auto& word = e.warp().word;
+  Words& word = e.words();
   const int lane = thread->index % kWarp, group = lane / 4, pair = lane % 4;
   for (int i = 0; i < 4; ++i) word[lane][i] = a[i];
   word[lane][4] = b0;
   word[lane][5] = b1;
   e.meet_warp();
-  // The fragments of PTX's mma.m16n8k16.
-  const auto left = [&](int row, int k) {
-    return float_of(word[row % 8 * 4 + k % 8 / 2][row / 8 + 2 * (k / 8)], k % 2 != 0);
-  };
-  const auto right = [&](int k, int column) {
-    return float_of(word[column * 4 + k % 8 / 2][4 + k / 8], k % 2 != 0);
-  };
-  for (int k = 0; k < 16; ++k) {
-    const float b[2] = {right(k, 2 * pair), right(k, 2 * pair + 1)};
-    for (int half = 0; half < 2; ++half) {
-      const float factor = left(group + 8 * half, k);
-      c[2 * half] += factor * b[0];
-      c[2 * half + 1] += factor * b[1];
+  // The fragments of PTX's mma.m16n8k16: this thread has rows group and group + 8 of the columns
+  // 2 pair and 2 pair + 1. Depths 8 half + 2 i and the next lie in thread i of a row or column.
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < 4; ++i) {
+      const auto& row = word[4 * group + i];
+      const auto &left = word[8 * pair + i], &right = word[8 * pair + 4 + i];
+      for (unsigned k = 0; k < 2; ++k) {
+        const float upper = float_of(row[2 * half], k), lower = float_of(row[2 * half + 1], k);
+        const float factors[2] = {float_of(left[4 + half], k), float_of(right[4 + half], k)};
+        for (int n = 0; n < 2; ++n) {
+          c[n] += upper * factors[n];
+          c[2 + n] += lower * factors[n];
+        }
+      }
     }
-  }
-  e.meet_warp();
 }
 
 void copy_async(void* shared, const void* global, bool wanted) {
