@@ -219,6 +219,12 @@ std::vector<Command> table_commands() {
              options.sql = a.text("sql");
              options.format = format(a);
              return query_command(options, std::cout);
+           }},
+          {"importance",
+           "Which parameters moved the objective.",
+           {kWhere, kDatabase, kExperiment, kJson, kCsv},
+           [](const Arguments& a) {
+             return importance_command({where(a), format(a)}, std::cout);
            }}};
 }
 

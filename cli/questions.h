@@ -74,6 +74,13 @@ struct QueryOptions {
 };
 int query_command(const QueryOptions& options, std::ostream& out);
 
+// `brood importance [DB|CONFIG] [-e NAME] [--json|--csv]`: which parameters moved the objective.
+struct ImportanceOptions {
+  Where where;
+  Format format = Format::people;
+};
+int importance_command(const ImportanceOptions& options, std::ostream& out);
+
 // `brood compare N M... [--db FILE] [-e NAME] [--json|--csv]`: what differs between trials.
 struct CompareOptions {
   Where where;

@@ -1,9 +1,11 @@
 #include "store/query.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/error.h"
 #include "engine/facts.h"
+#include "engine/rng.h"
 #include "engine/suggest.h"
 #include "store/history.h"
 #include "store/schema.h"
@@ -208,9 +210,12 @@ std::vector<TrialId> Reader::known(const ExperimentRecord& experiment) {
 std::vector<TrialId> Reader::children(const ExperimentRecord& experiment, TrialId id) {
   std::vector<TrialId> out;
   Statement rows(db_,
-                 "SELECT number FROM trial t WHERE experiment = ?1 AND (parent = ?2 OR EXISTS "
-                 "(SELECT 1 FROM json_each(t.lineage) WHERE value = ?2)) ORDER BY number");
-  rows.bind(1, experiment.id).bind(2, id);
+                 "SELECT number FROM trial t WHERE experiment = ?1 AND number > ?2 AND "
+                 "(parent = ?2 OR (instr(t.lineage, ?3) > 0 AND EXISTS "
+                 "(SELECT 1 FROM json_each(t.lineage) WHERE value = ?2))) ORDER BY number");
+  // The digits first: to read a hundred thousand lists takes longer than to search them.
+  const std::string digits = std::to_string(id);
+  rows.bind(1, experiment.id).bind(2, id).bind(3, std::string_view(digits));
   while (rows.step()) out.push_back(rows.whole(0));
   return out;
 }
@@ -374,13 +379,13 @@ Usage Reader::usage(const ExperimentRecord& experiment, std::int64_t session, st
   Usage out;
   Statement attempts(
       db_,
-      "SELECT ifnull(sum(CASE WHEN a.ended_us IS NOT NULL THEN a.ended_us - a.started_us "
-      "WHEN a.end IS NULL THEN max(0, ?4 - a.started_us) ELSE 0 END), 0) / 1e6, "
-      "count(DISTINCT CASE WHEN t.state NOT IN ('waiting', 'running') THEN t.id END) "
-      "FROM attempt a JOIN trial t ON t.id = a.trial "
-      "WHERE a.trial BETWEEN ?1 AND ?2 AND a.session = ?3");
+      "SELECT ifnull(sum(busy), 0) / 1e6, count(*) - (SELECT count(*) FROM trial t WHERE "
+      "t.experiment = ?5 AND t.state IN ('waiting', 'running') AND EXISTS (SELECT 1 FROM attempt a "
+      "WHERE a.trial = t.id AND a.session = ?3)) FROM (SELECT sum(CASE WHEN ended_us IS NOT NULL "
+      "THEN ended_us - started_us WHEN end IS NULL THEN max(0, ?4 - started_us) ELSE 0 END) busy "
+      "FROM attempt WHERE trial BETWEEN ?1 AND ?2 AND session = ?3 GROUP BY trial)");
   attempts.bind(1, first_row(experiment)).bind(2, last_row(experiment));
-  attempts.bind(3, session).bind(4, now_us).step();
+  attempts.bind(3, session).bind(4, now_us).bind(5, experiment.id).step();
   out.busy_seconds = attempts.real(0);
   out.trials_ended = attempts.whole(1);
 
@@ -392,6 +397,39 @@ Usage Reader::usage(const ExperimentRecord& experiment, std::int64_t session, st
   epochs.bind(1, experiment.id).step();
   out.epochs_dropped = epochs.whole(1);
   out.epochs = epochs.whole(0) + out.epochs_dropped;
+  return out;
+}
+
+Reader::Sample Reader::sample(const ExperimentRecord& experiment, std::size_t count_max,
+                              std::uint64_t seed) {
+  std::vector<std::pair<std::int64_t, double>> ranked;
+  // In the order of the index trial_rank, which holds all that is asked for.
+  Statement all(db_, std::string("SELECT id, objective FROM trial WHERE experiment = ?1 AND ") +
+                         kRanked + " ORDER BY objective, id");
+  all.bind(1, experiment.id);
+  while (all.step())
+    if (std::isfinite(all.real(1))) ranked.emplace_back(all.whole(0), all.real(1));
+  Sample out;
+  out.of = static_cast<std::int64_t>(ranked.size());
+  if (ranked.size() > count_max) {
+    Rng rng(seed, 0, Purpose::simulate);
+    for (std::size_t i = 0; i < count_max; ++i)
+      std::swap(ranked[i], ranked[i + rng.below(ranked.size() - i)]);
+    ranked.resize(count_max);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  std::string columns = "trial";
+  for (const ParamColumn& param : experiment.layout.params)
+    columns += ", " + sqlite::quote_name(param.column);
+  Statement point(
+      db_, "SELECT " + columns + " FROM " + point_table(experiment.id) + " WHERE trial = ?1");
+  for (const auto& [id, objective] : ranked) {
+    if (!point.bind(1, id).step()) continue;
+    out.objectives.push_back(objective);
+    std::vector<Cell>& row = out.points.emplace_back();
+    for (int i = 1; i < point.columns(); ++i) row.push_back(cell_of(point, i));
+    point.reset();
+  }
   return out;
 }
 

@@ -126,6 +126,15 @@ class Reader {
   std::vector<RunningRecord> running(const ExperimentRecord& experiment);
   Usage usage(const ExperimentRecord& experiment, std::int64_t session, std::int64_t now_us);
 
+  // At most count_max of the ranked trials with finite objectives, by number; which, if there are
+  // more, is drawn from the seed. One row a trial: its parameters as the layout has them.
+  struct Sample {
+    std::vector<double> objectives;
+    std::vector<std::vector<Cell>> points;
+    std::int64_t of = 0;  // there are so many
+  };
+  Sample sample(const ExperimentRecord& experiment, std::size_t count_max, std::uint64_t seed);
+
   // The names that query() knows.
   std::vector<KnownColumn> columns(const ExperimentRecord& experiment) const;
   Rows query(const ExperimentRecord& experiment, const std::vector<KnownColumn>& columns,

@@ -49,23 +49,27 @@ std::string trials_view(const Layout& layout) {
 
 // Reports of a trial that ended stop at the epoch its verdict was for: what it trained beyond,
 // before the verdict could be known, never counted.
+//
+// By trial first: one trial's curve among ten million reports is found by its number, and one
+// epoch of every trial by (trial, epoch).
 std::string curve_view(const Layout& layout) {
-  const std::string first = std::to_string(row_id(layout.experiment, 0));
-  const std::string last = std::to_string(row_id(layout.experiment + 1, 0) - 1);
   return "SELECT t.number AS trial, r.epoch AS epoch" + metric_list(layout, "r") +
-         ", r.wall_us AS wall_us FROM report r CROSS JOIN trial t ON t.id = r.trial "
-         "WHERE r.trial BETWEEN " +
-         first + " AND " + last +
+         ", r.wall_us AS wall_us FROM trial t CROSS JOIN report r ON r.trial = t.id "
+         "WHERE t.experiment = " +
+         std::to_string(layout.experiment) +
          " AND (r.epoch <= t.judged_epoch OR t.state IN ('waiting', 'running'))";
 }
 
+// One SELECT, not a UNION of three: so a trial's ancestors are found by its number. The list that
+// is taken apart is that of the genes, then the parent, then the original.
 std::string lineage_view(const Layout& layout) {
-  const std::string where = "experiment = " + std::to_string(layout.experiment);
-  return "SELECT t.number AS trial, j.value AS ancestor, 'genes' AS kind "
-         "FROM trial t, json_each(t.lineage) j WHERE t." +
-         where + " UNION ALL SELECT number, parent, 'checkpoint' FROM trial WHERE " + where +
-         " AND parent IS NOT NULL UNION ALL SELECT number, same_as, 'same' FROM trial WHERE " +
-         where + " AND same_as IS NOT NULL";
+  return "SELECT t.number AS trial, j.value AS ancestor, "
+         "CASE j.key - ifnull(json_array_length(t.lineage), 0) WHEN 0 THEN 'checkpoint' "
+         "WHEN 1 THEN 'same' ELSE 'genes' END AS kind FROM trial t, json_each("
+         "CASE WHEN t.parent IS NULL AND t.same_as IS NULL THEN t.lineage ELSE json_insert("
+         "json_insert(ifnull(t.lineage, '[]'), '$[#]', t.parent), '$[#]', t.same_as) END) j "
+         "WHERE j.value IS NOT NULL AND t.experiment = " +
+         std::to_string(layout.experiment);
 }
 
 void make(sqlite::Connection& db, const std::string& name, const std::string& select) {
