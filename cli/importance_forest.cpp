@@ -14,7 +14,7 @@ namespace brood {
 namespace {
 
 constexpr int kTrees = 16;
-constexpr std::size_t kLeafMin = 3;  // samples
+constexpr std::size_t kLeafMin = 5;  // samples
 constexpr int kDepthMax = 20;
 
 struct Range {
