@@ -90,10 +90,21 @@ void look_at_nodes(const std::map<int, NodeHello>& nodes, Findings& findings) {
     std::string text = node.host + ": " + count_text(node.cores, "core") + ", " +
                        size_text(node.bytes) + ", computes in " +
                        (node.numeric_classes.empty() ? "-" : node.numeric_classes.front());
-    if (job && rank == 0 && nodes.size() > 1) text += "; the controller, trains nothing";
+    const bool alone = !job || mpi_size() == 1;
+    const RankPlace place = alone ? RankPlace{} : mpi_place(rank);
+    if (!alone && place.locals == 0) text += "; the controller, trains nothing";
+    const bool crowded = place.locals > 0 && !place.divided;
+    if (place.locals > 0)
+      text += "; executor rank " + std::to_string(place.local) + " of " +
+              std::to_string(place.locals) + " there, " +
+              (crowded                   ? "shares cores "
+               : place.cores.size() == 1 ? "on core "
+                                         : "on cores ") +
+              to_text(place.cores) +
+              (crowded ? " with others: more ranks than cores, or a binding of mpirun's" : "");
     const bool same = node.build == self.build;
     if (!same) text += "; another build of brood (" + node.build + "): install the same everywhere";
-    findings.add(part, same ? Finding::fine : Finding::bad, text);
+    findings.add(part, !same ? Finding::bad : crowded ? Finding::note : Finding::fine, text);
     if (rank > 0)
       std::erase_if(common, [&offered = node.numeric_classes](const std::string& one) {
         return std::find(offered.begin(), offered.end(), one) == offered.end();

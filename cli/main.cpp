@@ -20,10 +20,12 @@
 #include "cli/questions.h"
 #include "cli/replay.h"
 #include "cli/run.h"
+#include "cli/status_file.h"
 #include "cli/train.h"
 #include "engine/error.h"
 #include "engine/message.h"
 #include "engine/suggest.h"
+#include "engine/units.h"
 #include "engine/worker_main.h"
 #include "trainers/trainers.h"
 
@@ -99,6 +101,11 @@ int run_or_resume(const Arguments& a, bool resume) {
   options.display = display(a);
   options.resume = resume;
   options.events = a.text("events");
+  if (!a.text("lease").empty()) {
+    options.lease = parse_duration(a.text("lease"));
+    if (options.lease < Millis{1000} || options.lease > Millis{3600000})
+      throw UserError("--lease should be from 1s to 1h (is \"" + a.text("lease") + "\")");
+  }
   return run_command(options);
 }
 
@@ -107,7 +114,9 @@ std::vector<Command> run_commands() {
       many("set", "override one value of the config: --set trainer.epochs=3"),
       option("executors,j", "trials at a time (under mpirun: on each rank)"),
       option("events", "a database of this experiment: what came from outside there is repeated"),
-      option("progress", "auto, live, lines or none"), flag("quiet,q", "no progress")};
+      option("lease", "under mpirun: a host that is silent for so long is lost (default: 10s)"),
+      option("progress", "auto, live, lines or none"),
+      flag("quiet,q", "no progress")};
   std::vector<Argument> run = {positional("config", "the experiment", true)};
   std::vector<Argument> resume = {positional("config", "a config or a database", true),
                                   kExperiment};
@@ -466,9 +475,11 @@ int dispatch(const std::vector<std::string>& words) {
 }  // namespace brood
 
 int main(int argc, char** argv) {
+  const brood::StatusFile status_file;
   try {
     const int status = brood::dispatch({argv + 1, argv + argc});
     std::cout.flush();
+    status_file.ended(status);
     return status;
   } catch (const brood::UserError& error) {
     std::cout.flush();
@@ -476,5 +487,6 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "brood: out of memory\n");
   }
+  status_file.ended(2);
   return 2;
 }

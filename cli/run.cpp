@@ -329,7 +329,7 @@ int run_command(const RunOptions& options) {
   const NodeHello self = describe_node(numeric_classes(), names_gpus(spec) && !cluster);
   ControllerOptions controls;
   controls.nodes = cluster ? mpi_size() - 1 : 1;
-  controls.lease = cluster ? Millis{10000} : Millis{0};
+  controls.lease = cluster ? options.lease : Millis{0};
   if (!options.events.empty()) controls.replay = events_of(options.events, spec, self.bytes);
   resolve_memory(spec, record, self.bytes);
   if (record) require_same(spec, *record);
@@ -373,7 +373,11 @@ int run_command(const RunOptions& options) {
   Ending ending;
   {
     Signals signals(controller);
-    ending = controller.run();
+    try {
+      ending = controller.run();
+    } catch (const ExecutorsLost& error) {
+      ending = {"interrupted", error.what()};
+    }
   }
   desk.desk.reset();  // before another run may open the database and a socket of its own
   store.reset();

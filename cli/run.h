@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/progress_display.h"
+#include "engine/clock.h"
 
 namespace brood {
 
@@ -17,12 +18,14 @@ struct RunOptions {
   std::optional<int> executors;        // instead of the config's
   Display display = Display::automatic;
   bool resume = false;  // the experiment must exist
+  Millis lease{10000};  // under mpirun: how long a host may be silent
   std::string events;   // a database: repeats the event log that it has of this experiment
 };
 
 // Exit statuses beside 0 (the experiment is complete) and 2 (an error, by UserError).
-inline constexpr int kExitFailed = 1;        // too many trials failed
-inline constexpr int kExitInterrupted = 75;  // resumable: Ctrl-C, SIGTERM, SIGUSR1, max_wall_time
+inline constexpr int kExitFailed = 1;  // too many trials failed
+// Resumable: Ctrl-C, SIGTERM, SIGUSR1, max_wall_time, every executor's host lost.
+inline constexpr int kExitInterrupted = 75;
 
 int run_command(const RunOptions& options);
 

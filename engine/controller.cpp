@@ -263,14 +263,19 @@ void Controller::on_lost(int node, const Lost& lost) {
   known.why = why;
   if (!heard_all) known.cause = Cause::lost;
   lose_worker(address, known);
-  if (lost.last) lose_node(node, "its workers do not start: " + last_loss_);
+  if (!lost.last) return;
+  const bool from_outside = lost.cause == Cause::lost;  // it ended, or its lease did
+  hosts_lost_ = hosts_lost_ || from_outside;
+  lose_node(node, from_outside ? lost.why : "its workers do not start: " + last_loss_);
 }
 
 void Controller::lose_node(int number, const std::string& why) {
-  Node& node = executors_.nodes().at(number);
-  if (node.gone) return;
+  Node* const known = executors_.node(number);
+  if (known == nullptr || known->gone) return;
+  Node& node = *known;
   node.gone = true;
-  observer_.note(node.hello.host + " is lost: " + why);
+  last_loss_ = node.hello.host + " is lost: " + why;
+  observer_.note(last_loss_);
   put(EventLogged{-1, clock_.wall_us(), "node_lost", "\"" + node.hello.host + "\""});
   // Until its lease ends it may go on saving.
   for (const auto& [k, live] : live_)
@@ -294,23 +299,34 @@ void Controller::watch_nodes() {
     start_nodes();
   }
   if (options_.lease > Millis{0}) {
+    // Silence that falls into a time in which this process itself stood still (the whole job was
+    // stopped and continued) is nobody's: they get a lease to be heard.
+    if (now - watched_ > options_.lease / 2)
+      for (auto& [number, node] : nodes) node.heard = now;
+    watched_ = now;
     // The supervisor kills its workers when a lease ends; only some time after that may its trials
     // run elsewhere.
-    for (auto& [number, node] : nodes)
-      if (!node.gone && now - node.heard > options_.lease + options_.lease / 2)
-        lose_node(number,
-                  "it was silent for " + std::to_string((now - node.heard).count() / 1000) + " s");
+    for (auto& [number, node] : nodes) {
+      if (node.gone || now - node.heard <= options_.lease + options_.lease / 2) continue;
+      hosts_lost_ = true;
+      lose_node(number,
+                "it was silent for " + std::to_string((now - node.heard).count() / 1000) + " s");
+    }
     if (now - leased_ >= kLeaseEvery) {
       leased_ = now;
-      for (auto& [number, node] : nodes)
-        if (!node.gone) transport_.send({number, 0}, encode(Lease{}));
+      // Also to those that were given up: a rank that hears nothing any more ends itself.
+      for (auto& [number, node] : nodes) transport_.send({number, 0}, encode(Lease{}));
     }
   }
   const bool all_gone =
       std::all_of(nodes.begin(), nodes.end(), [](const auto& entry) { return entry.second.gone; });
   if (all_gone && !closing_ &&
-      (nodes_started_ || !nodes.empty() || now - started_ > options_.node_wait))
-    throw UserError("no executor is left: " + (last_loss_.empty() ? "no node came" : last_loss_));
+      (nodes_started_ || !nodes.empty() || now - started_ > options_.node_wait)) {
+    const std::string why =
+        "no executor is left: " + (last_loss_.empty() ? "no node came" : last_loss_);
+    if (hosts_lost_) throw ExecutorsLost(why);
+    throw UserError(why);
+  }
 }
 
 void Controller::acknowledge() {

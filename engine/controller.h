@@ -26,6 +26,7 @@
 
 #include "engine/clock.h"
 #include "engine/command.h"
+#include "engine/error.h"
 #include "engine/executors.h"
 #include "engine/experiment.h"
 #include "engine/facts.h"
@@ -39,6 +40,12 @@
 #include "engine/verdicts.h"
 
 namespace brood {
+
+// Every executor was lost with its host: nothing is wrong with the experiment, it can go on.
+class ExecutorsLost : public UserError {
+ public:
+  using UserError::UserError;
+};
 
 struct ControllerOptions {
   Session session;
@@ -318,7 +325,8 @@ class Controller {
   bool nodes_started_ = false;
   std::string numeric_class_;
   std::int64_t session_ = 0;
-  std::string last_loss_;  // why the last worker was lost, for a final error
+  std::string last_loss_;    // why the last worker was lost, for a final error
+  bool hosts_lost_ = false;  // from outside: not refused, and not for workers that do not start
 
   struct PendingAck {
     Ticket ticket;
@@ -337,7 +345,7 @@ class Controller {
   std::atomic<bool> interrupted_{false};
   std::atomic<std::int64_t> save_time_ms_{std::numeric_limits<std::int64_t>::max()};
   Progress progress_;
-  Millis started_{0}, shown_{0}, leased_{0}, turned_{0};
+  Millis started_{0}, shown_{0}, leased_{0}, watched_{0}, turned_{0};
   double busy_time_ms_ = 0.0, executor_time_ms_ = 0.0;
   double horizon_time_ms_ = 0.0;  // executors idle although there is more to propose
   bool waits_for_horizon_ = false;

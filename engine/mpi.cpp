@@ -4,6 +4,8 @@
 #include <mpi.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +27,7 @@
 #include "engine/clock.h"
 #include "engine/error.h"
 #include "engine/framing.h"
+#include "engine/message.h"
 #include "engine/supervisor.h"
 
 namespace brood {
@@ -42,6 +45,9 @@ constexpr Millis kFirstFrame{600'000};  // rank 0 may read data sets for long be
 constexpr Millis kByeWait{5000};        // for the nodes to kill their workers
 constexpr Millis kGoWait{60'000};       // for rank 0 to close its files
 constexpr unsigned kFinalizeSeconds = 20;
+constexpr Millis kSilent{5000};       // of a rank whose supervisor speaks every second
+constexpr Millis kForgotten{60'000};  // rank 0 is silent to a node whose workers it has ended
+constexpr Millis kLookAtRanks{50};
 
 // The words that the ranks' own ends exchange, as frames of "worker" -1.
 constexpr int kRank = -1;
@@ -89,6 +95,58 @@ int worker_of(std::string_view frame) {
   return static_cast<int>(bits);
 }
 
+// What the ranks tell one another when they join.
+struct Resident {
+  int rank = 0;
+  pid_t pid = 0;
+  ino_t pid_namespace = 0;  // within which pid means something
+  std::array<std::uint64_t, CPU_SETSIZE / 64> cores{};
+};
+
+Resident describe_rank(int rank) {
+  Resident out;
+  out.rank = rank;
+  out.pid = ::getpid();
+  struct stat names {};
+  if (::stat("/proc/self/ns/pid", &names) == 0) out.pid_namespace = names.st_ino;
+  for (const int core : allowed_cores()) {
+    const auto bit = static_cast<std::size_t>(core);
+    out.cores[bit / 64] |= std::uint64_t{1} << (bit % 64);
+  }
+  return out;
+}
+
+Cores cores_of(const Resident& resident) {
+  Cores out;
+  for (std::size_t bit = 0; bit < CPU_SETSIZE; ++bit)
+    if ((resident.cores[bit / 64] >> (bit % 64) & 1) != 0) out.push_back(static_cast<int>(bit));
+  return out;
+}
+
+// Of each of a host's ranks.
+std::vector<RankPlace> places_on(const std::vector<Resident>& host) {
+  std::vector<Cores> allowed;  // to the executors
+  for (const Resident& resident : host)
+    if (resident.rank > 0) allowed.push_back(cores_of(resident));
+  std::vector<RankPlace> out;
+  int local = 0;
+  for (const Resident& resident : host) {
+    RankPlace& place = out.emplace_back();
+    place.cores = cores_of(resident);
+    if (resident.rank == 0) continue;
+    place.local = local++;
+    place.locals = static_cast<int>(allowed.size());
+    place.cores = core_share(allowed, static_cast<std::size_t>(place.local));
+  }
+  for (std::size_t i = 0; i < host.size(); ++i)
+    out[i].divided = std::none_of(out.begin(), out.end(), [&](const RankPlace& other) {
+      return &other != &out[i] && other.locals > 0 &&
+             std::find_first_of(other.cores.begin(), other.cores.end(), out[i].cores.begin(),
+                                out[i].cores.end()) != other.cores.end();
+    });
+  return out;
+}
+
 // This process's place in the job and its streams to the other ranks. The frames between two ranks
 // are one stream of bytes (framing.h), cut into parts.
 class Job {
@@ -104,6 +162,10 @@ class Job {
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(peers_.size()); }
   int local_size() const { return static_cast<int>(local_.size()); }
+  const RankPlace& place(int rank) const { return places_.at(static_cast<std::size_t>(rank)); }
+
+  // Rank 0: a rank of this host whose process has ended since the last call.
+  std::optional<int> ended_rank();
 
   void send(int rank, int worker, std::string_view frame);
 
@@ -125,22 +187,29 @@ class Job {
     FrameReader reader;
     bool lost = false;
     bool said_bye = false;
+    Millis heard{0};
   };
 
   Job();
   bool send_parts();
   bool receive_parts();
+  void meet_the_others();
+  void give_up(int rank);
   void flush(Millis time);
   void leave(int status);
   void stop_launcher() const;
 
   int rank_ = 0;
   MPI_Comm world_ = MPI_COMM_NULL;
-  std::vector<Peer> peers_;  // by rank
-  std::set<int> local_;      // ranks of this host
-  std::set<int> unsent_;     // peers with something to send
+  std::vector<Peer> peers_;          // by rank
+  std::map<int, Descriptor> local_;  // ranks of this host; rank 0: their pidfds
+  std::set<int> died_;               // of those
+  std::vector<RankPlace> places_;    // by rank; all of them on rank 0 only
+  std::set<int> unsent_;             // peers with something to send
   bool ended_ = false;
   SystemClock clock_;
+  Millis moved_{0};  // when progress() was last called
+  Millis looked_at_ranks_{0};
 
   bool finalize_ = false;
 };
@@ -156,15 +225,67 @@ Job::Job() {
   MPI_Comm_rank(world_, &rank_);
   MPI_Comm_size(world_, &size);
   peers_.resize(static_cast<std::size_t>(size));
+  meet_the_others();
+  ::on_exit([](int status, void* job) { static_cast<Job*>(job)->leave(status); }, this);
+}
+
+// The only words before everything is point to point: all ranks are there now, or none starts.
+void Job::meet_the_others() {
   MPI_Comm local = MPI_COMM_NULL;
   MPI_Comm_split_type(world_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local);
-  int local_size = 1;
+  int local_size = 1, local_rank = 0;
   MPI_Comm_size(local, &local_size);
-  std::vector<int> ranks(static_cast<std::size_t>(local_size));
-  MPI_Allgather(&rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, local);
-  local_.insert(ranks.begin(), ranks.end());
+  MPI_Comm_rank(local, &local_rank);
+  const Resident self = describe_rank(rank_);
+  std::vector<Resident> host(static_cast<std::size_t>(local_size));
+  MPI_Allgather(&self, sizeof self, MPI_BYTE, host.data(), sizeof self, MPI_BYTE, local);
   MPI_Comm_free(&local);
-  ::on_exit([](int status, void* job) { static_cast<Job*>(job)->leave(status); }, this);
+  const RankPlace mine = places_on(host)[static_cast<std::size_t>(local_rank)];
+  if (rank_ > 0 && mine.cores != cores_of(self)) run_on(mine.cores);
+  for (const Resident& other : host) {
+    // Not across containers that share memory but not process numbers.
+    const bool seen = rank_ == 0 && other.rank > 0 && other.pid_namespace == self.pid_namespace;
+    local_[other.rank] =
+        Descriptor(seen ? static_cast<int>(::syscall(SYS_pidfd_open, other.pid, 0)) : -1);
+  }
+  // Hosts are told apart by the rank that is first on each.
+  const int first = host.front().rank;
+  std::vector<Resident> all(static_cast<std::size_t>(rank_ == 0 ? size() : 0));
+  std::vector<int> hosts(all.size());
+  MPI_Gather(&self, sizeof self, MPI_BYTE, all.data(), sizeof self, MPI_BYTE, 0, world_);
+  MPI_Gather(&first, 1, MPI_INT, hosts.data(), 1, MPI_INT, 0, world_);
+  places_.resize(static_cast<std::size_t>(size()));
+  places_[static_cast<std::size_t>(rank_)] = mine;
+  for (const int one : std::set<int>(hosts.begin(), hosts.end())) {
+    std::vector<Resident> there;
+    for (std::size_t rank = 0; rank < all.size(); ++rank)
+      if (hosts[rank] == one) there.push_back(all[rank]);
+    const auto places = places_on(there);
+    for (std::size_t i = 0; i < there.size(); ++i)
+      places_[static_cast<std::size_t>(there[i].rank)] = places[i];
+  }
+}
+
+std::optional<int> Job::ended_rank() {
+  const Millis now = clock_.now();
+  if (ended_ || now - looked_at_ranks_ < kLookAtRanks) return std::nullopt;
+  for (const auto& [rank, pidfd] : local_) {
+    if (!pidfd || died_.contains(rank)) continue;
+    pollfd on{pidfd.get(), POLLIN, 0};
+    if (::poll(&on, 1, 0) <= 0) continue;
+    died_.insert(rank);
+    return rank;
+  }
+  looked_at_ranks_ = now;
+  return std::nullopt;
+}
+
+// Nothing is sent to it any more. The request stays: its buffer may still be read.
+void Job::give_up(int rank) {
+  Peer& peer = peers_[static_cast<std::size_t>(rank)];
+  peer.lost = true;
+  peer.outgoing.clear();
+  unsent_.erase(rank);
 }
 
 void Job::send(int rank, int worker, std::string_view frame) {
@@ -173,10 +294,7 @@ void Job::send(int rank, int worker, std::string_view frame) {
   if (peer.lost) return;
   append_frame(peer.outgoing, with_worker(worker, frame));
   unsent_.insert(rank);
-  if (peer.outgoing.size() <= kUnsentBytesMax) return;
-  peer.lost = true;  // the request stays: its buffer may still be read
-  peer.outgoing.clear();
-  unsent_.erase(rank);
+  if (peer.outgoing.size() > kUnsentBytesMax) give_up(rank);
 }
 
 // One part under way to each peer; the next when MPI has taken it.
@@ -214,14 +332,16 @@ bool Job::receive_parts() {
                  world_, &status) != MPI_SUCCESS)
       continue;
     MPI_Get_count(&status, MPI_BYTE, &count);
-    peers_[static_cast<std::size_t>(status.MPI_SOURCE)].reader.feed(
-        {part.data(), static_cast<std::size_t>(count)});
+    Peer& peer = peers_[static_cast<std::size_t>(status.MPI_SOURCE)];
+    peer.reader.feed({part.data(), static_cast<std::size_t>(count)});
+    peer.heard = moved_;
     moved = true;
   }
   return moved;
 }
 
 bool Job::progress(const OnFrame& on_frame) {
+  moved_ = clock_.now();
   const bool sent = send_parts();
   const bool received = receive_parts();
   if (!received) return sent;
@@ -253,11 +373,18 @@ void Job::flush(Millis time) {
 void Job::end_nodes() {
   if (ended_) return;
   ended_ = true;
-  for (int rank = 1; rank < size(); ++rank) send(rank, kRank, kEnd);
+  for (int rank = 1; rank < size(); ++rank) {
+    // Whoever was silent while we still listened will not answer now.
+    const Peer& peer = peers_[static_cast<std::size_t>(rank)];
+    const bool silent = peer.heard > Millis{0} && moved_ - peer.heard > kSilent;
+    if (silent || died_.contains(rank)) give_up(rank);
+    send(rank, kRank, kEnd);
+  }
   Pause pause;
   const Millis until = clock_.now() + kByeWait;
   const auto all = [&] {
-    return std::all_of(peers_.begin() + 1, peers_.end(), [](const Peer& p) { return p.said_bye; });
+    return std::all_of(peers_.begin() + 1, peers_.end(),
+                       [](const Peer& peer) { return peer.said_bye || peer.lost; });
   };
   while (!all() && clock_.now() < until)
     pause.wait(-1, progress([](int, int, std::string_view) {}), Millis(1));
@@ -280,9 +407,13 @@ void Job::leave(int status) {
     finalize_ = true;
     bool host_lost = false;
     for (int rank = 1; rank < size(); ++rank) {
-      const Peer& peer = peers_[static_cast<std::size_t>(rank)];
-      finalize_ = finalize_ && peer.said_bye;
-      host_lost = host_lost || (!peer.said_bye && !local_.contains(rank));
+      if (peers_[static_cast<std::size_t>(rank)].said_bye) continue;
+      finalize_ = false;
+      const auto here = local_.find(rank);
+      if (here == local_.end()) host_lost = true;
+      // mpirun waits for everybody, also for a rank that was stopped.
+      else if (here->second)
+        ::syscall(SYS_pidfd_send_signal, here->second.get(), SIGKILL, nullptr, 0);
     }
     for (int rank = 1; rank < size(); ++rank)
       if (peers_[static_cast<std::size_t>(rank)].said_bye)
@@ -315,6 +446,12 @@ class MpiTransport final : public Transport {
       const bool worked = job_.progress([this](int rank, int worker, std::string_view frame) {
         if (worker >= 0) inbox_.push_back({{rank, worker}, std::string(frame)});
       });
+      if (const auto rank = job_.ended_rank()) {
+        Lost lost;
+        lost.why = "the process of rank " + std::to_string(*rank) + " has ended";
+        lost.last = true;
+        inbox_.push_back({{*rank, 0}, encode(lost)});
+      }
       if (!inbox_.empty()) {
         Envelope envelope = std::move(inbox_.front());
         inbox_.pop_front();
@@ -399,6 +536,7 @@ class Node {
     if (supervisor_.lease_lost() && processes_.alive() == 0)
       abandon("rank 0 was silent for the length of the lease");
     if (!spoken_to_ && now - heard_ > kFirstFrame) abandon("rank 0 has never spoken");
+    if (supervisor_.finished() && now - heard_ > kForgotten) abandon("rank 0 is silent");
   }
 
   Job& job_ = Job::get();
@@ -418,6 +556,7 @@ bool launched_under_mpi() { return std::getenv("PMIX_RANK") != nullptr; }
 int mpi_rank() { return Job::get().rank(); }
 int mpi_size() { return Job::get().size(); }
 int mpi_local_size() { return Job::get().local_size(); }
+const RankPlace& mpi_place(int rank) { return Job::get().place(rank); }
 
 std::unique_ptr<Transport> make_mpi_transport(LocalOptions options) {
   if (mpi_size() == 1) return make_local_transport(std::move(options));

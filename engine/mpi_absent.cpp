@@ -20,6 +20,7 @@ bool launched_under_mpi() { return std::getenv("PMIX_RANK") != nullptr; }
 int mpi_rank() { refuse(); }
 int mpi_size() { refuse(); }
 int mpi_local_size() { refuse(); }
+const RankPlace& mpi_place(int) { refuse(); }
 std::unique_ptr<Transport> make_mpi_transport(LocalOptions) { refuse(); }
 int serve_rank(LocalOptions) { refuse(); }
 

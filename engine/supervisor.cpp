@@ -196,6 +196,11 @@ void Supervisor::watch_slots(int worker, Child& child, Millis now) {
 }
 
 void Supervisor::tick(Millis now) {
+  // Stopped and continued, this process has not listened: what the controller said meanwhile, and
+  // whether it has given this node up, is heard next.
+  if (setup_ && ticked_ && now - *ticked_ > Millis(setup_->lease_ms) / 2)
+    leased_until_ = std::max(leased_until_, now + Millis(setup_->lease_ms));
+  ticked_ = now;
   if (setup_ && setup_->lease_ms > 0 && now > leased_until_ && !lease_lost_ && !shutting_down_) {
     lease_lost_ = true;
     for (auto& [worker, child] : children_)

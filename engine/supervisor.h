@@ -88,6 +88,7 @@ class Supervisor {
   int early_deaths_ = 0;                       // in a row, before a hello
   Millis next_beat_{0};
   Millis leased_until_{0};
+  std::optional<Millis> ticked_;
   bool lease_lost_ = false;
   bool shutting_down_ = false;
 };

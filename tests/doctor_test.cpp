@@ -1,5 +1,6 @@
 // What `brood doctor` looks at: the limits of control groups, from made-up trees of both versions;
-// the storage of a folder; and a database, sound, tampered with, and short of a checkpoint.
+// the cores that ranks of one host divide; the storage of a folder; and a database, sound, tampered
+// with, and short of a checkpoint.
 #include "cli/doctor.h"
 
 #include <gmock/gmock.h>
@@ -12,6 +13,7 @@
 #include "cli/config.h"
 #include "cli/storage_check.h"
 #include "engine/cgroup.h"
+#include "engine/cores.h"
 #include "store/sqlite.h"
 #include "strategies/strategies.h"
 #include "tests/store_fixture.h"
@@ -83,6 +85,35 @@ TEST(ControlGroups, WithoutLimitsOrWithNonsenseLimitNothing) {
     EXPECT_FALSE(limits.bytes) << membership;
     EXPECT_FALSE(limits.cores) << membership;
   }
+}
+
+TEST(SharedCores, AreDividedAmongThoseWhoMayUseTheSame) {
+  const Cores all = {0, 1, 2, 3, 8, 9, 10};
+  const std::vector<Cores> three(3, all);
+  EXPECT_EQ(core_share(three, 0), (Cores{0, 1}));
+  EXPECT_EQ(core_share(three, 1), (Cores{2, 3}));
+  EXPECT_EQ(core_share(three, 2), (Cores{8, 9, 10}));
+  EXPECT_EQ(core_share({all}, 0), all);
+}
+
+TEST(SharedCores, ThatALauncherHasBoundAlreadyAreLeftAlone) {
+  const std::vector<Cores> two_sockets = {{0, 1}, {2, 3}, {0, 1}, {2, 3}, {4}};
+  EXPECT_EQ(core_share(two_sockets, 0), Cores{0});
+  EXPECT_EQ(core_share(two_sockets, 2), Cores{1});
+  EXPECT_EQ(core_share(two_sockets, 3), Cores{3});
+  EXPECT_EQ(core_share(two_sockets, 4), Cores{4});
+}
+
+TEST(SharedCores, AreNotDividedAmongMoreThanThereAre) {
+  const std::vector<Cores> crowd(3, Cores{4, 5});
+  for (std::size_t i = 0; i < crowd.size(); ++i) EXPECT_EQ(core_share(crowd, i), (Cores{4, 5}));
+  EXPECT_EQ(core_share({{}, {}}, 1), Cores{});
+}
+
+TEST(SharedCores, AreNamedInRuns) {
+  EXPECT_EQ(to_text(Cores{0, 1, 2, 5, 7, 8}), "0-2,5,7-8");
+  EXPECT_EQ(to_text(Cores{}), "");
+  EXPECT_EQ(to_text(Cores{63}), "63");
 }
 
 TEST(Storage, OfAUsableFolderHasNoTroubleAndIsLeftAsItWas) {

@@ -4,6 +4,7 @@
 #include "engine/mpi.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
@@ -47,12 +48,15 @@ TEST(Mpi, TheRelayKeepsTheContractOfATransport) {
 }
 
 // Needs mpirun --enable-recovery: else the launcher ends the job with the rank.
-TEST(Mpi, ALostRankIsSilentAndTheOthersGoOn) {
+TEST(Mpi, RanksAreLostInEveryWayAndTheOthersGoOn) {
+  ASSERT_GE(mpi_size(), 5);
   const auto transport = make_mpi_transport(options());
   TransportContract contract(*transport, mpi_size() - 1, 1);
   contract.nodes_introduce_themselves();
   contract.workers_say_hello_and_are_idle();
-  contract.lose_node(1);
+  contract.lose_node(1, SIGKILL);
+  contract.lose_node(2, SIGSEGV);
+  contract.lose_node(3, SIGHUP);  // which is _exit(3) here
   contract.a_trial_runs_on_every_worker_in_order();
   contract.large_frames_arrive_whole();
   contract.a_gone_address_is_no_error();
@@ -73,6 +77,7 @@ TEST(Mpi, RanksEndThemselvesWhenRank0IsGone) {
 }  // namespace brood
 
 int main(int argc, char** argv) {
+  std::signal(SIGHUP, [](int) { ::_exit(3); });
   if (const auto status = brood::worker_of_contract(argc, argv)) return *status;
   if (brood::launched_under_mpi() && brood::mpi_rank() > 0)
     return brood::serve_rank(brood::options());

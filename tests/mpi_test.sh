@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs a program under mpirun with three ranks on this host, as root or not.
+# Runs a program under mpirun with three ranks, or $RANKS, on this host, as root or not.
 # usage: mpi_test.sh PROGRAM [ARGUMENT...]
 set -eu
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-exec mpirun -n 3 --oversubscribe --bind-to none --enable-recovery --mca pml ob1 \
+exec mpirun -n "${RANKS:-3}" --oversubscribe --bind-to none --enable-recovery --mca pml ob1 \
   --mca mpi_yield_when_idle 1 "$@"

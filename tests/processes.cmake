@@ -19,15 +19,18 @@ if(BROOD_MPI)
     ${CMAKE_CURRENT_LIST_DIR}/transports_contract.cpp)
   target_link_libraries(mpi_test PRIVATE brood_options brood_trainers GTest::gtest)
   # With recovery mpirun's status says nothing: the test's own words do.
-  foreach(test TheRelayKeepsTheContractOfATransport ALostRankIsSilentAndTheOthersGoOn)
+  foreach(test TheRelayKeepsTheContractOfATransport RanksAreLostInEveryWayAndTheOthersGoOn)
     add_test(NAME mpi_test.${test} COMMAND ${CMAKE_CURRENT_LIST_DIR}/mpi_test.sh
       $<TARGET_FILE:mpi_test> --gtest_filter=Mpi.${test} --gtest_color=no)
     set_tests_properties(mpi_test.${test} PROPERTIES LABELS processes TIMEOUT 120
       PASS_REGULAR_EXPRESSION "  PASSED  . 1 test" FAIL_REGULAR_EXPRESSION "Failure")
   endforeach()
+  set_property(TEST mpi_test.RanksAreLostInEveryWayAndTheOthersGoOn PROPERTY ENVIRONMENT RANKS=5)
   add_test(NAME mpi_test.RanksEndThemselvesWhenRank0IsGone
     COMMAND ${CMAKE_CURRENT_LIST_DIR}/mpi_test.sh
       $<TARGET_FILE:mpi_test> --gtest_filter=Mpi.RanksEndThemselvesWhenRank0IsGone)
   set_tests_properties(mpi_test.RanksEndThemselvesWhenRank0IsGone PROPERTIES LABELS processes
     TIMEOUT 120 PASS_REGULAR_EXPRESSION "rank [12] ends: rank 0 was silent")
+  add_test(NAME cluster_quick COMMAND ${CMAKE_CURRENT_LIST_DIR}/cluster $<TARGET_FILE:brood> --quick)
+  set_tests_properties(cluster_quick PROPERTIES LABELS processes TIMEOUT 300)
 endif()

@@ -93,9 +93,14 @@ void TransportContract::assign(Address to, Assignment assignment) {
   transport_.send(to, encode(Assign{1, 0, std::move(assignment)}));
 }
 
-void TransportContract::lose_node(int node) {
+void TransportContract::lose_node(int node, int signal) {
   ASSERT_TRUE(introduced_.contains(node));
-  ASSERT_EQ(::kill(static_cast<pid_t>(introduced_[node].pid), SIGKILL), 0);
+  ASSERT_EQ(::kill(static_cast<pid_t>(introduced_[node].pid), signal), 0);
+  // Of this host: nobody has to wait for its silence.
+  until([&](Address from, const Message& message) {
+    const auto* lost = std::get_if<Lost>(&message);
+    return from == Address{node, 0} && lost != nullptr && lost->worker == 0 && lost->last;
+  });
   introduced_.erase(node);
   std::erase_if(alive_, [&](const auto& entry) { return entry.first.node == node; });
   std::erase_if(idle_, [&](const Address& worker) { return worker.node == node; });

@@ -24,7 +24,7 @@ class TransportContract {
   TransportContract(Transport& transport, int nodes, int workers);
 
   void set_lease(Millis lease) { lease_ = lease; }
-  void lose_node(int node);  // kills its process, on this host, and forgets it
+  void lose_node(int node, int signal);  // sends it to its process, on this host; it ends of it
 
   void nodes_introduce_themselves();
   void workers_say_hello_and_are_idle();
