@@ -97,6 +97,22 @@ TEST(Emulator, CopiesAsynchronouslyAtTheWaitThatCoversThem) {
   EXPECT_EQ(seen[3], 8U);
 }
 
+// Where others still read what a copy overwrites, the order tells.
+TEST(Emulator, CopiesAtOnceInReverseOrder) {
+  alignas(16) const std::array<std::uint32_t, 4> global = {1, 2, 3, 4};
+  for (const Order order : kOrders) {
+    std::uint32_t seen = 0;
+    emulator::run(
+        {.threads = 1, .shared_bytes = 16},
+        [&] {
+          emulator::copy_async(shared_memory<char>(), global.data(), true);
+          seen = shared_memory<std::uint32_t>()[0];
+        },
+        order);
+    EXPECT_EQ(seen, order == Order::reverse ? 1U : 0xCBCBCBCBU);
+  }
+}
+
 TEST(Emulator, RefusesAddressesThatTheHardwareRefuses) {
   alignas(16) const std::array<unsigned char, 32> global{};
   const auto copy = [&] { emulator::copy_async(shared_memory<char>(), global.data() + 8, true); };

@@ -117,5 +117,16 @@ TEST(DeviceGradients, AgreeWithTheReferenceOverRandomNetworks) {
     expect_reference(random_case(seed), seed, static_cast<Order>(seed % 3), 3e-5);
 }
 
+// A batch of several chunks of images, whose sums are put together, then one of a single chunk.
+TEST(DeviceGradients, AgreeWithTheReferenceOverSeveralChunks) {
+  Case c;
+  c.spec.batch_size = 70;
+  c.data = {8, 8, 1, 3, 80, 3, 0};
+  c.spec.layers = {with(layer(LayerKind::conv, 3, 3), Activation::relu, true),
+                   with(layer(LayerKind::depthwise_conv, 0, 3), Activation::tanh),
+                   layer(LayerKind::conv, 2, 1)};
+  expect_reference(c, 1, Order::permuted, 3e-5);
+}
+
 }  // namespace
 }  // namespace brood::cnn::cuda

@@ -188,10 +188,22 @@ TEST(TensorCores, MultiplyThroughHalos) {
     const MadeUpData data(shape, seed);
     const FusedTrials trials(spec, data, 1, Precision::bf16);
     for (const Launch& launch : trials.program.train)
-      if (launch.kernel >= KernelId::halo_16_16 && launch.kernel <= KernelId::halo_64_32)
+      if (launch.kernel >= KernelId::halo_16_16 && launch.kernel <= KernelId::halo_gradient_32_32)
         seen.insert(launch.kernel);
   }
-  EXPECT_EQ(seen.size(), 6U);
+  EXPECT_EQ(seen.size(), 10U);
+}
+
+// A batch of several chunks of images, then one of a single chunk.
+TEST(TensorCores, AddUpTheWeightGradientsOfChunks) {
+  for (const int kernel : {3, 2}) {
+    NetworkSpec spec;
+    spec.initialization = Initialization::pytorch;
+    spec.batch_size = 70;
+    spec.layers = {layer(LayerKind::conv, 3, 1), layer(LayerKind::conv, 5, kernel)};
+    ASSERT_LT(images_per_chunk(8 * 8), 70);
+    expect_exact_products(spec, {8, 8, 1, 3, 80, 1, 0}, 1);
+  }
 }
 
 TEST(TensorCores, MultiplyDenseLayers) {

@@ -190,13 +190,23 @@ struct TensorArguments {
   std::int32_t relu, accumulate;
 };
 
-// A convolution with a kernel of 3x3 that keeps the size of the image, or its input gradient. A
-// tile is a band of rows of some images, at most kTensorRows pixels.
+// A tile of a convolution with a kernel of 3x3 that keeps the size of the image: a band of rows of
+// some images, at most kTensorRows pixels.
+struct HaloShape {
+  std::int32_t rows = 0, images = 0;
+};
+
+// Such a convolution, or its input gradient.
 struct HaloArguments {
   TensorArguments product;
-  std::int32_t tile_rows, tile_images;
+  HaloShape shape;
   std::int32_t tiles_per_block;
   std::int32_t turned;  // the kernel, by half a turn: for the input gradient
+};
+
+struct HaloGradientArguments {
+  ProductArguments product;
+  HaloShape shape;
 };
 
 // Tiles on tensor cores: kTensorRows pixels by 16, 32 or 64 channels; of a weight gradient
@@ -208,12 +218,19 @@ constexpr int kTapsMax = 1024;
 // Of halo tiles: pixels with the halo of one tile, which lies in shared memory twice, beside the
 // weights of all nine taps.
 constexpr int kHaloThreads = 128, kHaloTilesPerBlock = 4;
-constexpr int halo_pixels(int tile_images, int tile_rows, int width) {
-  return tile_images * (tile_rows + 2) * (width + 2);
+constexpr int halo_pixels(const HaloShape& tile, int width) {
+  return tile.images * (tile.rows + 2) * (width + 2);
 }
 constexpr int halo_columns(int channels) { return channels <= 16 ? 16 : 32; }
 constexpr int halo_shared_bytes(int pixels, int depth, int columns) {
   return 2 * depth * (2 * pixels + 9 * columns);
+}
+// Of a weight gradient: a warp has 16 inputs, 16 outputs and a row of the kernel.
+constexpr int halo_gradient_threads(int inputs, int outputs) {
+  return 3 * 32 * (inputs / 16) * (outputs / 16);
+}
+constexpr int halo_gradient_bytes(int pixels, int inputs, int outputs) {
+  return 2 * 2 * (pixels * inputs + kTensorRows * outputs);
 }
 // Shared memory of a block that all devices from sm_80 on have.
 constexpr int kSharedBytesMax = 99 * 1024;

@@ -66,12 +66,13 @@ BROOD_DEVICE unsigned shared_address(const void* shared) {
 // 16 bytes, or zeros.
 BROOD_DEVICE void copy_async(void* shared, const void* global, bool wanted) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)),
-               "l"(global), "r"(wanted ? 16 : 0));
+               "l"(global), "r"(wanted ? 16 : 0)
+               : "memory");
 }
-BROOD_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;\n"); }
+BROOD_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
 template <int kGroupsLeft>
 BROOD_DEVICE void wait_copies() {
-  asm volatile("cp.async.wait_group %0;\n" ::"n"(kGroupsLeft));
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(kGroupsLeft) : "memory");
 }
 
 // Four matrices of 8x8; thread i gives the address of a row of 16 bytes: rows of matrix i / 8.

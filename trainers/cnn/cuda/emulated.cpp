@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "trainers/cnn/cuda/element_kernels.h"
+#include "trainers/cnn/cuda/halo_gradient_kernels.h"
 #include "trainers/cnn/cuda/halo_kernels.h"
 #include "trainers/cnn/cuda/launch.h"
 #include "trainers/cnn/cuda/norm_kernels.h"
@@ -38,6 +39,7 @@ class Table {
     visit_update_kernels(*this);
     visit_tensor_kernels(*this);
     visit_halo_kernels(*this);
+    visit_halo_gradient_kernels(*this);
   }
 
   template <class Arguments>

@@ -38,6 +38,13 @@ struct Copy {
   void* to;
   const void* from;
   bool wanted;
+
+  void land() const {
+    if (wanted)
+      std::memcpy(to, from, 16);
+    else
+      std::memset(to, 0, 16);
+  }
 };
 
 // What each thread of a warp shows to the others.
@@ -103,6 +110,7 @@ class Emulation {
   // Where to show something before the next meeting of the warp, and read it after.
   Words& words() { return warp().words[warp().barrier.generation % 2]; }
   void meet_warp() { meet(warp().barrier); }
+  bool copies_at_once() const { return order_ == Order::reverse; }
   static Fiber& self() { return *thread->fiber; }
 
  private:
@@ -280,8 +288,9 @@ void copy_async(void* shared, const void* global, bool wanted) {
   const auto from = reinterpret_cast<std::uintptr_t>(global);
   if (to % 16 != 0 || from % 16 != 0)
     throw std::logic_error("cp.async of an address not aligned to 16");
-  cooperating();
-  Emulation::self().open.push_back({shared, global, wanted});
+  // As late as a kernel allows, or as early: both must be right.
+  const Copy copy{shared, global, wanted};
+  cooperating().copies_at_once() ? copy.land() : Emulation::self().open.push_back(copy);
 }
 
 void commit_copies() {
@@ -295,12 +304,7 @@ void wait_copies(int groups_left) {
   cooperating();
   auto& groups = Emulation::self().groups;
   while (groups.size() > static_cast<std::size_t>(groups_left)) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.wanted)
-        std::memcpy(copy.to, copy.from, 16);
-      else
-        std::memset(copy.to, 0, 16);
-    }
+    for (const Copy& copy : groups.front()) copy.land();
     groups.erase(groups.begin());
   }
 }

@@ -11,22 +11,22 @@ inline namespace BROOD_DEVICE_SPACE {
 // The pixels of tiles. Tiles count bands of rows first, then groups of images.
 class HaloTiles {
  public:
-  BROOD_DEVICE HaloTiles(const HaloArguments& args, int samples)
-      : args_(args),
-        samples_(samples),
-        height_(args.product.from.height),
-        width_(args.product.from.width),
-        bands_(chunks_of(height_, args.tile_rows)) {}
+  // Of the samples [first, last) of images like this one.
+  BROOD_DEVICE HaloTiles(const HaloShape& shape, const Tensor& image, int first, int last)
+      : shape_(shape),
+        first_(first),
+        last_(last),
+        height_(image.height),
+        width_(image.width),
+        bands_(chunks_of(height_, shape.rows)) {}
 
-  BROOD_DEVICE int count() const { return chunks_of(samples_, args_.tile_images) * bands_; }
+  BROOD_DEVICE int count() const { return chunks_of(last_ - first_, shape_.images) * bands_; }
   // Of a tile, halo included.
-  BROOD_DEVICE int pixels() const {
-    return halo_pixels(args_.tile_images, args_.tile_rows, width_);
-  }
+  BROOD_DEVICE int pixels() const { return halo_pixels(shape_, width_); }
 
   // The pixel of the batch at a place of the halo; -1: outside.
   BROOD_DEVICE int source(int tile, int place) const {
-    const int across = width_ + 2, of_image = (args_.tile_rows + 2) * across;
+    const int across = width_ + 2, of_image = (shape_.rows + 2) * across;
     const int image = place / of_image, rest = place - image * of_image, row = rest / across;
     return pixel(tile, image, row - 1, rest - row * across - 1);
   }
@@ -34,16 +34,16 @@ class HaloTiles {
   // Where the window of row r of the product begins in the halo; rows beyond the tile read the
   // first one's.
   BROOD_DEVICE int window(int r) const {
-    const int of_image = args_.tile_rows * width_, image = r / of_image;
-    if (image >= args_.tile_images) return 0;
+    const int of_image = shape_.rows * width_, image = r / of_image;
+    if (image >= shape_.images) return 0;
     const int rest = r - image * of_image, row = rest / width_;
-    return (image * (args_.tile_rows + 2) + row) * (width_ + 2) + rest - row * width_;
+    return (image * (shape_.rows + 2) + row) * (width_ + 2) + rest - row * width_;
   }
 
   // The pixel of the batch that row r of the product is; -1: there is none.
   BROOD_DEVICE int target(int tile, int r) const {
-    const int of_image = args_.tile_rows * width_, image = r / of_image;
-    if (image >= args_.tile_images) return -1;
+    const int of_image = shape_.rows * width_, image = r / of_image;
+    if (image >= shape_.images) return -1;
     const int rest = r - image * of_image, row = rest / width_;
     return pixel(tile, image, row, rest - row * width_);
   }
@@ -51,14 +51,13 @@ class HaloTiles {
  private:
   BROOD_DEVICE int pixel(int tile, int image, int row, int column) const {
     const int group = tile / bands_, band = tile - group * bands_;
-    const int sample = group * args_.tile_images + image, y = band * args_.tile_rows + row;
-    const bool inside =
-        sample < samples_ && y >= 0 && y < height_ && column >= 0 && column < width_;
+    const int sample = first_ + group * shape_.images + image, y = band * shape_.rows + row;
+    const bool inside = sample < last_ && y >= 0 && y < height_ && column >= 0 && column < width_;
     return inside ? (sample * height_ + y) * width_ + column : -1;
   }
 
-  const HaloArguments& args_;
-  const int samples_, height_, width_, bands_;
+  const HaloShape shape_;
+  const int first_, last_, height_, width_, bands_;
 };
 
 // The nine taps of a tile. windows: of the thread's two rows of fragments.
@@ -107,7 +106,7 @@ halo_product(const HaloArguments args) {
   constexpr int kChunks = kDepth / kChunk;
   const SlotAccess slot(args.product.group);
   if (slot.idle()) return;
-  const HaloTiles tiles(args, slot.samples());
+  const HaloTiles tiles(args.shape, args.product.from, 0, slot.samples());
   const int first = block_x() * args.tiles_per_block;
   const int last = smaller(first + args.tiles_per_block, tiles.count());
   if (first >= last) return;

@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "trainers/cnn/cuda/arguments.h"
+#include "trainers/cnn/cuda/launch_list.h"
 #include "trainers/cnn/cuda/step_arguments.h"
 
 namespace brood::cnn::cuda {
@@ -11,15 +12,12 @@ namespace {
 
 std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
 
-int blocks(std::int64_t items, std::int64_t of_a_block) {
-  return static_cast<int>((items + of_a_block - 1) / of_a_block);
-}
-
 // Makes the launches of one list: of training steps, or of evaluations.
-class Builder {
+class Builder : private LaunchList {
  public:
   Builder(const Plan& plan, const DeviceMemory& memory, const DeviceData& data, bool train)
-      : plan_(plan),
+      : LaunchList(memory.precision, plan.batch_size),
+        plan_(plan),
         memory_(memory),
         data_(data),
         train_(train),
@@ -40,7 +38,7 @@ class Builder {
     draw.pool_count = data_.train.count;
     draw.height = plan_.data.height;
     draw.width = plan_.data.width;
-    begin(KernelId::draw_changes, blocks(plan_.batch_size, kThreads), kThreads, draw);
+    begin(KernelId::draw_changes, blocks(batch(), kThreads), kThreads, draw);
     gather(KernelId::gather_train, data_.train, 0);
     for (const Step& step : plan_.steps) pack(step);
     for (const Step& step : plan_.steps) forward(step);
@@ -48,7 +46,7 @@ class Builder {
     for (std::size_t i = plan_.steps.size(); i-- > 0;) backward(plan_.steps[i]);
     update();
     begin(KernelId::end_step, 1, 1, step_arguments(0, 0));
-    return std::move(out_);
+    return take();
   }
 
   std::vector<Launch> evaluation(const DevicePart& part, int index) {
@@ -59,63 +57,12 @@ class Builder {
     for (const Step& step : plan_.steps) forward(step);
     loss(index);
     begin(KernelId::end_evaluation, 1, 1, step_arguments(index, part.count));
-    return std::move(out_);
+    return take();
   }
 
  private:
-  // --- launches ---
-
-  template <class Arguments>
-  void add(KernelId kernel, int x, int y, int threads, int shared_bytes,
-           const Arguments& arguments) {
-    Launch launch;
-    launch.kernel = kernel;
-    launch.precision = memory_.precision;
-    launch.x = x;
-    launch.y = y;
-    launch.threads = threads;
-    launch.shared_bytes = shared_bytes;
-    launch.set(arguments);
-    launch.what = pointer_ + (pointer_.empty() ? "" : ": ") + name_of(kernel);
-    out_.push_back(std::move(launch));
-  }
-
-  template <class Arguments>
-  void begin(KernelId kernel, int x, int threads, const Arguments& arguments) {
-    pointer_.clear();
-    add(kernel, x, 1, threads, 0, arguments);
-  }
-
-  // A thread for each element of a tensor's batch.
-  template <class Arguments>
-  void elements(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {
-    add(kernel, blocks(pixels(tensor) * tensor.pitch, kThreads), 1, kThreads, 0, arguments);
-  }
-
-  // Sums over the pixels of a tensor's batch, chunk by chunk.
-  template <class Arguments>
-  void chunks(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {
-    add(kernel, blocks(tensor.channels, kChannelLanes), blocks(pixels(tensor), kChunkPixels),
-        kThreads, kSumSharedBytes, arguments);
-  }
-
-  // A thread for each channel, with helpers.
-  template <class Arguments>
-  void channels(KernelId kernel, std::int64_t count, const Arguments& arguments) {
-    add(kernel, blocks(count, kChannelLanes), 1, kThreads, kSumSharedBytes, arguments);
-  }
-
-  void product(KernelId kernel, std::int64_t rows, std::int64_t columns, int parts,
-               const ProductArguments& arguments) {
-    add(kernel, blocks(rows, kTileRows) * blocks(columns, kTileColumns), parts, kProductThreads,
-        kProductSharedBytes, arguments);
-  }
-
   // --- places ---
 
-  std::int64_t pixels(const Tensor& tensor) const {
-    return std::int64_t{1} * plan_.batch_size * tensor.height * tensor.width;
-  }
   const Tensor& value(int tensor) const { return memory_.values[z(tensor)]; }
   const Tensor& slope(int tensor) const { return memory_.slopes[z(tensor)]; }
   const Tensor& input(const Step& step) const { return value(step.inputs.front()); }
@@ -175,7 +122,7 @@ class Builder {
     a.class_tallies = tallies(part);
     a.train = train_;
     a.part = part;
-    pointer_.clear();
+    name("");
     add(KernelId::loss, 1, 1, kThreads, kSumSharedBytes, a);
     written_.back() = true;
   }
@@ -192,7 +139,7 @@ class Builder {
     a.partials = memory_.partials;
     a.count = memory_.parameter_count;
     a.state_count = memory_.state_count;
-    pointer_.clear();
+    name("");
     add(KernelId::norm_of_gradients, blocks(a.count, kSquareChunk), 1, kThreads, kSumSharedBytes,
         a);
     add(KernelId::clip_gradients, 1, 1, kThreads, kSumSharedBytes, a);
@@ -204,7 +151,7 @@ class Builder {
   // --- steps, forward ---
 
   void forward(const Step& step) {
-    pointer_ = step.pointer;
+    name(step.pointer);
     switch (step.op) {
       case Step::Op::conv:
       case Step::Op::dense:
@@ -261,7 +208,7 @@ class Builder {
   // The weights of this batch in both orders.
   void pack(const Step& step) {
     if (!tensor(step)) return;
-    pointer_ = step.pointer;
+    name(step.pointer);
     const Tensor &x = input(step), &y = output(step);
     const bool dense = step.op == Step::Op::dense;
     PackArguments a{};
@@ -300,16 +247,36 @@ class Builder {
   }
 
   // False: another kernel does it.
-  bool halo_product(const TensorArguments& product, bool turned) {
+  bool halo_product(const Step& step, const TensorArguments& product, bool turned) {
     HaloArguments a{};
-    if (!make_halo_arguments(product, turned, a)) return false;
-    const int columns = halo_columns(product.to.pitch);
-    const std::int64_t tiles = std::int64_t{1} * blocks(plan_.batch_size, a.tile_images) *
-                               blocks(product.from.height, a.tile_rows);
-    const int depth = product.from.pitch == 16 ? 0 : product.from.pitch == 32 ? 2 : 4;
-    add(static_cast<KernelId>(static_cast<int>(KernelId::halo_16_16) + depth + columns / 32),
-        blocks(tiles, a.tiles_per_block), blocks(product.to.pitch, columns), kHaloThreads,
-        halo_shared_bytes(a), a);
+    const int depth = product.from.pitch, columns = halo_columns(product.to.pitch);
+    if (!make_halo_shape(step, product.from, product.to, a.shape)) return false;
+    const int bytes = halo_shared_bytes(halo_pixels(a.shape, product.from.width), depth, columns);
+    if ((depth != 16 && depth != 32 && depth != 64) || bytes > kSharedBytesMax) return false;
+    a.product = product;
+    a.turned = turned;
+    a.tiles_per_block = kHaloTilesPerBlock;
+    const std::int64_t tiles = std::int64_t{1} * blocks(batch(), a.shape.images) *
+                               blocks(product.from.height, a.shape.rows);
+    const int kernel = (depth == 16 ? 0 : depth == 32 ? 2 : 4) + columns / 32;
+    add(static_cast<KernelId>(static_cast<int>(KernelId::halo_16_16) + kernel),
+        blocks(tiles, a.tiles_per_block), blocks(product.to.pitch, columns), kHaloThreads, bytes,
+        a);
+    return true;
+  }
+
+  // The same of a weight gradient.
+  bool halo_gradient(const Step& step, const ProductArguments& product, int parts) {
+    HaloGradientArguments a{};
+    a.product = product;
+    if (!make_halo_shape(step, product.x, product.y, a.shape)) return false;
+    const int inputs = halo_columns(product.x.pitch), outputs = halo_columns(product.y.pitch);
+    const int bytes = halo_gradient_bytes(halo_pixels(a.shape, product.x.width), inputs, outputs);
+    if (bytes > kSharedBytesMax) return false;
+    add(static_cast<KernelId>(static_cast<int>(KernelId::halo_gradient_16_16) + inputs / 32 * 2 +
+                              outputs / 32),
+        blocks(product.x.pitch, inputs) * blocks(product.y.pitch, outputs), parts,
+        halo_gradient_threads(inputs, outputs), bytes, a);
     return true;
   }
 
@@ -320,7 +287,7 @@ class Builder {
     a.packed = memory_.packed[index(step)];
     a.bias = weight(step.bias);
     a.relu = step.relu;
-    if (!halo_product(a, false))
+    if (!halo_product(step, a, false))
       tensor_product(KernelId::tensor_forward_16, blocks(pixels(a.to), kTensorRows), a);
   }
 
@@ -330,19 +297,19 @@ class Builder {
     a.to = as_pixel(step, slope(step.inputs.front()));
     a.packed = memory_.packed_gradient[index(step)];
     a.accumulate = accumulate(step.inputs.front());
-    if (halo_product(a, true)) return;
+    if (halo_product(step, a, true)) return;
     // Pixels by the remainders of their places, as the kernel has them.
     std::int64_t tiles = 0;
     for (int row = 0; row < a.stride_height; ++row)
       for (int column = 0; column < a.stride_width; ++column)
-        tiles +=
-            blocks(std::int64_t{1} * plan_.batch_size * blocks(a.to.height - row, a.stride_height) *
-                       blocks(a.to.width - column, a.stride_width),
-                   kTensorRows);
+        tiles += blocks(std::int64_t{1} * batch() * blocks(a.to.height - row, a.stride_height) *
+                            blocks(a.to.width - column, a.stride_width),
+                        kTensorRows);
     tensor_product(KernelId::tensor_input_gradient_16, tiles, a);
   }
 
-  void tensor_weight_gradient(const ProductArguments& a, int parts) {
+  void tensor_weight_gradient(const Step& step, const ProductArguments& a, int parts) {
+    if (halo_gradient(step, a, parts)) return;
     const int columns = gradient_columns(a.y.channels);
     const std::int64_t rows = std::int64_t{1} * a.kernel_height * a.kernel_width * a.x.pitch;
     add(columns == 32 ? KernelId::tensor_weight_gradient_32 : KernelId::tensor_weight_gradient_64,
@@ -404,7 +371,7 @@ class Builder {
 
   void backward(const Step& step) {
     if (!wanted(step.output)) return;
-    pointer_ = step.pointer;
+    name(step.pointer);
     switch (step.op) {
       case Step::Op::conv:
       case Step::Op::dense:
@@ -466,11 +433,11 @@ class Builder {
     ProductArguments a = product_of(step, input(step), slope(step.output));
     const Parameter& parameter = plan_.parameters[z(step.weight)];
     const int images = images_per_chunk(a.y.height * a.y.width);
-    const int parts = blocks(plan_.batch_size, images);
+    const int parts = blocks(batch(), images);
     a.chunk = parts > 1 ? images : 0;
     a.weight = gradient(step.weight);
     if (tensor(step))
-      tensor_weight_gradient(a, parts);
+      tensor_weight_gradient(step, a, parts);
     else
       product(KernelId::product_weight_gradient, parameter.inputs, parameter.columns, parts, a);
     if (parts > 1) sum_weight(step, parameter.inputs * parameter.columns, images);
@@ -491,7 +458,7 @@ class Builder {
     const int places = a.kernel_height * a.kernel_width;
     a.chunk = images_per_chunk(a.y.height * a.y.width);
     add(KernelId::depthwise_weight_gradient, places * blocks(a.x.channels, kChannelLanes),
-        blocks(plan_.batch_size, a.chunk), kThreads, kSumSharedBytes, a);
+        blocks(batch(), a.chunk), kThreads, kSumSharedBytes, a);
     sum_weight(step, std::int64_t{places} * a.x.channels, a.chunk);
     if (!wanted(step.inputs.front())) return;
     a.x = slope(step.inputs.front());
@@ -568,8 +535,6 @@ class Builder {
   const std::vector<bool> needs_gradient_;
   std::vector<bool> written_;  // tensors whose gradient some reader has left
   std::int64_t weights_ = 0, states_ = 0;
-  std::string pointer_;  // of the layer
-  std::vector<Launch> out_;
 };
 
 }  // namespace

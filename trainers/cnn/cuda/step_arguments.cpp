@@ -61,30 +61,19 @@ TensorArguments tensor_arguments(const Step& step) {
   return a;
 }
 
-bool make_halo_arguments(const TensorArguments& product, bool turned, HaloArguments& out) {
-  const Tensor &from = product.from, &to = product.to;
-  const bool square = product.kernel_height == 3 && product.kernel_width == 3 &&
-                      product.stride_height == 1 && product.stride_width == 1 &&
-                      product.dilation_height == 1 && product.dilation_width == 1;
-  const bool same = from.height == to.height && from.width == to.width && product.pad_top == 1 &&
-                    product.pad_left == 1;
-  if (!square || !same || (from.pitch != 16 && from.pitch != 32 && from.pitch != 64) ||
-      from.width > kTensorRows)
-    return false;
-  out.product = product;
-  out.turned = turned;
-  out.tiles_per_block = kHaloTilesPerBlock;
+bool make_halo_shape(const Step& step, const Tensor& x, const Tensor& y, HaloShape& out) {
+  const bool square = step.op == Step::Op::conv && step.kernel_height == 3 &&
+                      step.kernel_width == 3 && step.stride_height == 1 && step.stride_width == 1 &&
+                      step.dilation_height == 1 && step.dilation_width == 1;
+  const bool same =
+      x.height == y.height && x.width == y.width && step.pad_top == 1 && step.pad_left == 1;
+  if (!square || !same || x.width > kTensorRows) return false;
   // Bands of equal height.
-  const int rows = std::min(from.height, kTensorRows / from.width);
-  const int bands = (from.height + rows - 1) / rows;
-  out.tile_rows = (from.height + bands - 1) / bands;
-  out.tile_images = bands > 1 ? 1 : kTensorRows / (from.height * from.width);
-  return halo_shared_bytes(out) <= kSharedBytesMax;
-}
-
-int halo_shared_bytes(const HaloArguments& a) {
-  return halo_shared_bytes(halo_pixels(a.tile_images, a.tile_rows, a.product.from.width),
-                           a.product.from.pitch, halo_columns(a.product.to.pitch));
+  const int rows = std::min(x.height, kTensorRows / x.width);
+  const int bands = (x.height + rows - 1) / rows;
+  out.rows = (x.height + bands - 1) / bands;
+  out.images = bands > 1 ? 1 : kTensorRows / (x.height * x.width);
+  return true;
 }
 
 Tensor as_pixel(const Step& step, Tensor tensor) {

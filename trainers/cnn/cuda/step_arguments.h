@@ -11,9 +11,8 @@ PoolArguments pool_arguments(const Step& step, const Tensor& x, const Tensor& y)
 ElementArguments element_arguments(const Step& step);
 TensorArguments tensor_arguments(const Step& step);
 
-// Whether a product on tensor cores is one of halo_kernels.h; its tiles then.
-bool make_halo_arguments(const TensorArguments& product, bool turned, HaloArguments& out);
-int halo_shared_bytes(const HaloArguments& arguments);
+// The tiles of halo_kernels.h; false: the step is none for them.
+bool make_halo_shape(const Step& step, const Tensor& x, const Tensor& y, HaloShape& out);
 
 // For tensor cores a dense layer's image is one pixel.
 Tensor as_pixel(const Step& step, Tensor tensor);
