@@ -114,18 +114,18 @@ class Emulation {
   static Fiber& self() { return *thread->fiber; }
 
  private:
-  // The n-th thread in the chosen order.
-  int chosen(int n) const {
+  // The n-th of so many in the chosen order.
+  int chosen(int n, int count) const {
     if (order_ == Order::forward) return n;
-    if (order_ == Order::reverse) return grid_.threads - 1 - n;
-    // The step 37 shares no factor with any number of threads in use: every thread gets its turn.
-    return static_cast<int>((n * std::int64_t{37} + 11) % grid_.threads);
+    if (order_ == Order::reverse) return count - 1 - n;
+    // The step 37 shares no factor with any number of threads in use: every one gets its turn.
+    return static_cast<int>((n * std::int64_t{37} + 11) % count);
   }
 
   void run_alone() {
     thread = &alone_;
     for (int n = 0; n < grid_.threads; ++n) {
-      alone_.index = chosen(n);
+      alone_.index = chosen(n, grid_.threads);
       body_();
     }
   }
@@ -155,37 +155,43 @@ class Emulation {
     }
   }
 
-  // Turns of all threads until none is left. A turn in which nothing happens is a barrier that some
-  // thread never reaches.
+  // A warp at a time, as far as it gets without the others: those that are ahead write over what
+  // is still to be read, if nothing keeps them from it. Where no warp gets any further, there is a
+  // barrier that some thread never reaches.
   void run_fibers() {
     start();
-    int left = grid_.threads;
-    while (left > 0) {
-      const std::int64_t before = events(left);
-      for (int n = 0; n < grid_.threads; ++n) {
-        Fiber& fiber = fibers_[static_cast<std::size_t>(chosen(n))];
-        if (fiber.done) continue;
-        if (fiber.waits_at && fiber.waits_at->generation == fiber.generation) continue;
-        thread = &fiber;
-        fiber.stack.enter();
-        if (fiber.done) --left;
-      }
+    left_ = grid_.threads;
+    while (left_ > 0) {
+      bool any = false;
+      const auto warps = static_cast<int>(warps_.size());
+      for (int n = 0; n < warps; ++n)
+        while (run_warp(chosen(n, warps))) any = true;
       if (failure_) give_up(failure_);
-      if (left > 0 && events(left) == before)
+      if (!any)
         give_up(std::make_exception_ptr(std::logic_error("a barrier that not all threads reach")));
     }
+  }
+
+  // A turn of each of its threads; false: none could do anything.
+  bool run_warp(int warp) {
+    const int first = warp * kWarp, count = std::min(kWarp, grid_.threads - first);
+    bool any = false;
+    for (int n = 0; n < count; ++n) {
+      Fiber& fiber = fibers_[static_cast<std::size_t>(first + chosen(n, count))];
+      if (fiber.done) continue;
+      if (fiber.waits_at && fiber.waits_at->generation == fiber.generation) continue;
+      any = true;
+      thread = &fiber;
+      fiber.stack.enter();
+      if (fiber.done) --left_;
+    }
+    return any;
   }
 
   // Fibers that stopped in the middle are of no use any more.
   [[noreturn]] void give_up(std::exception_ptr why) {
     fibers_.clear();
     std::rethrow_exception(std::move(why));
-  }
-
-  std::int64_t events(int left) const {
-    std::int64_t sum = barrier_.generation - left;
-    for (const Warp& warp : warps_) sum += warp.barrier.generation;
-    return sum;
   }
 
   const Grid grid_;
@@ -197,6 +203,7 @@ class Emulation {
   Barrier barrier_;
   std::vector<Fiber>& fibers_ = kept_fibers;
   std::vector<Warp> warps_;
+  int left_ = 0;  // threads that have not returned
   std::exception_ptr failure_;
 };
 
