@@ -34,13 +34,27 @@ ModelCluster::ModelCluster(ModelOptions options) : options_(options) {
   }
 }
 
-void ModelCluster::forget_measurements() {
-  busy_us_ = 0;
-  waits_us_.clear();
+std::int64_t ModelCluster::exact_now_us() const {
+  if (!options_.charge || returned_at_us_ < 0.0) return clock_.us_;
+  const double used_us = thread_cpu_us() - returned_at_us_ - elsewhere_us_;
+  return clock_.us_ + std::max<std::int64_t>(0, static_cast<std::int64_t>(used_us));
+}
+
+void ModelCluster::beat(int node) {
+  Beat out;
+  out.free = options_.free_bytes;
+  for (int i = 0; i < options_.workers_per_node; ++i) {
+    const WorkerState& worker =
+        workers_[static_cast<std::size_t>(node * options_.workers_per_node + i)];
+    if (worker.busy) out.slots.push_back({i + 1, 0, worker.assignment.trial, 0, 1U << 20});
+  }
+  up(node, 0, out, clock_.us_);
+  agenda_.push({clock_.us_ + 1'000'000, order_++, kBeat, node, {}});
 }
 
 void ModelCluster::up(int node, int worker, const Message& message, std::int64_t at_us) {
-  agenda_.push({at_us + options_.latency_us, order_++, -1, 0, {{node, worker}, encode(message)}});
+  agenda_.push(
+      {at_us + options_.latency_us, order_++, kFrame, 0, {{node, worker}, encode(message)}});
 }
 
 void ModelCluster::start_node(int node) {
@@ -52,6 +66,7 @@ void ModelCluster::start_node(int node) {
     up(node, worker, hello, clock_.us_);
     up(node, worker, Idle{0}, clock_.us_);
   }
+  if (options_.free_bytes) beat(node);
 }
 
 void ModelCluster::go_idle(int index, std::int64_t at_us) {
@@ -64,9 +79,8 @@ void ModelCluster::go_idle(int index, std::int64_t at_us) {
 
 void ModelCluster::obey(int index, const Message& message) {
   WorkerState& worker = workers_[static_cast<std::size_t>(index)];
-  const std::int64_t here_us = clock_.us_ + options_.latency_us;
+  const std::int64_t here_us = exact_now_us() + options_.latency_us;
   if (const auto* assign = std::get_if<Assign>(&message)) {
-    if (worker.idle_at_us >= 0) waits_us_.push_back(here_us - worker.idle_at_us);
     worker.assignment = assign->assignment;
     worker.busy = true;
     worker.epoch = assign->assignment.first_epoch;
@@ -81,6 +95,9 @@ void ModelCluster::obey(int index, const Message& message) {
         1, static_cast<std::int64_t>(static_cast<double>(options_.trial_us) * factor) /
                worker.assignment.last_epoch);
     agenda_.push({here_us + worker.epoch_us, order_++, index, ++worker.turn, {}});
+    if (worker.idle_at_us < 0) return;
+    waits_us_.push_back(here_us - worker.idle_at_us);
+    lengths_us_.push_back(worker.epoch_us * worker.assignment.last_epoch);
   } else if (const auto* stop = std::get_if<Stop>(&message)) {
     const bool holds = worker.busy && worker.assignment.trial == stop->trial;
     if (holds) go_idle(index, here_us);
@@ -91,7 +108,6 @@ void ModelCluster::epoch_ends(int index) {
   WorkerState& worker = workers_[static_cast<std::size_t>(index)];
   const int node = index / options_.workers_per_node;
   const int number = index % options_.workers_per_node + 1;
-  busy_us_ += worker.epoch_us;
   Told told;
   told.sequence = ++worker.sequence;
   told.trial = worker.assignment.trial;
@@ -117,7 +133,9 @@ void ModelCluster::advance_to(std::int64_t at_us) {
     // What the controller hears late because it was busy was on its way at its own time.
     const std::int64_t now_us = std::max(clock_.us_, next.at_us);
     clock_.us_ = next.at_us;
-    if (next.worker < 0)
+    if (next.worker == kBeat)
+      beat(static_cast<int>(next.turn));
+    else if (next.worker == kFrame)
       arrived_.push(std::move(next.envelope));
     else if (workers_[static_cast<std::size_t>(next.worker)].turn == next.turn)
       epoch_ends(next.worker);
@@ -159,12 +177,14 @@ std::optional<Envelope> ModelCluster::receive(Millis wait_max) {
 void ModelCluster::send(Address to, std::string_view frame) {
   const double began_us = thread_cpu_us();
   const Message message = decode(frame);
+  elsewhere_us_ += thread_cpu_us() - began_us;
+  const double decoded_us = thread_cpu_us();
   if (to.worker == 0) {
     if (std::holds_alternative<Setup>(message)) start_node(to.node);
   } else {
     obey(to.node * options_.workers_per_node + to.worker - 1, message);
   }
-  elsewhere_us_ += thread_cpu_us() - began_us;
+  elsewhere_us_ += thread_cpu_us() - decoded_us;
 }
 
 }  // namespace brood
