@@ -66,7 +66,9 @@ void ModelCluster::start_node(int node) {
     up(node, worker, hello, clock_.us_);
     up(node, worker, Idle{0}, clock_.us_);
   }
-  if (options_.free_bytes) beat(node);
+  // Nodes do not beat in step.
+  if (options_.free_bytes)
+    agenda_.push({clock_.us_ + 1'000'000 * node / options_.nodes, order_++, kBeat, node, {}});
 }
 
 void ModelCluster::go_idle(int index, std::int64_t at_us) {

@@ -168,14 +168,7 @@ class Controller {
   // controller_memory.cpp
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);
-  std::uint64_t still_to_take(Address worker, std::uint64_t more = 0);
-  struct HostUsed {
-    std::uint64_t promised = 0;  // bytes that its trials will still take
-    bool empty = true;           // nothing runs there
-  };
-  using HostsUsed = std::map<std::string, HostUsed>;
-  HostUsed host_used(const std::string& host);
-  std::string short_of_memory(TrialId k, Place place, HostsUsed& used);
+  std::string short_of_memory(TrialId k, Place place);
 
   // controller_settle.cpp
   void settle();

@@ -211,7 +211,7 @@ void Controller::assign(TrialId k, Place place) {
                      worker.hello.offer.device, worker.hello.offer.numeric_class, clock_.wall_us(),
                      a.first_epoch, a.log.empty() ? "" : from_database(a.log)});
   change(t);
-  executors_.occupy(place, k);
+  executors_.occupy(place, k, planned_bytes(k));
   transport_.send(place.worker, encode(out));
 }
 

@@ -11,8 +11,7 @@ void Executors::add_node(int node, const NodeHello& hello, Millis now) {
   fresh.hello = hello;
   fresh.heard = now;
   nodes_[node] = std::move(fresh);
-  auto& nodes = by_host_[hello.host];
-  if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) nodes.push_back(node);
+  hosts_[hello.host];
 }
 
 Node* Executors::node(int number) {
@@ -25,6 +24,7 @@ void Executors::add_worker(Address address, const Hello& hello) {
   record.hello = hello;
   record.slots.resize(static_cast<std::size_t>(std::max(1, hello.offer.slots)));
   record.idle.resize(record.slots.size());
+  record.planned.resize(record.slots.size());
   remove_worker(address);  // a hello that came twice
   total_ += static_cast<int>(record.slots.size());
   workers_[address] = std::move(record);
@@ -38,7 +38,12 @@ WorkerRecord* Executors::worker(Address address) {
 void Executors::take_beat(int node, const Beat& beat) {
   if (Node* known = this->node(node)) known->free = beat.free;
   for (const SlotBeat& slot : beat.slots)
-    if (WorkerRecord* record = worker({node, slot.worker})) record->rss = slot.rss;
+    if (WorkerRecord* record = worker({node, slot.worker})) {
+      HostUsed& used = hosts_.at(nodes_.at(node).hello.host);
+      used.promised -= still_to_take(*record);
+      record->rss = slot.rss;
+      used.promised += still_to_take(*record);
+    }
 }
 
 std::vector<TrialId> Executors::remove_worker(Address address) {
@@ -47,6 +52,8 @@ std::vector<TrialId> Executors::remove_worker(Address address) {
   if (at == workers_.end()) return held;
   for (const auto& trial : at->second.slots)
     if (trial) held.push_back(*trial);
+  for (std::size_t slot = 0; slot < at->second.slots.size(); ++slot)
+    if (at->second.slots[slot]) plan({address, static_cast<int>(slot)}, at->second, 0, -1);
   busy_ -= static_cast<int>(held.size());
   total_ -= static_cast<int>(at->second.slots.size());
   workers_.erase(at);
@@ -61,19 +68,37 @@ void Executors::set_idle(Place place) {
   if (record == nullptr || slot >= record->slots.size()) return;
   if (record->slots[slot]) {
     record->slots[slot].reset();
+    plan(place, *record, 0, -1);
     --busy_;
   }
   if (!record->idle[slot]) idle_.push_back(place);
   record->idle[slot] = true;
 }
 
-void Executors::occupy(Place place, TrialId trial) {
+std::uint64_t Executors::still_to_take(const WorkerRecord& worker, std::uint64_t more) {
+  const std::uint64_t needs = worker.planned_sum + more;
+  return needs > worker.rss ? needs - worker.rss : 0;
+}
+
+// The slot's trial comes (held 1) or goes (-1).
+void Executors::plan(Place place, WorkerRecord& worker, std::uint64_t bytes, int held) {
+  HostUsed& used = hosts_.at(nodes_.at(place.worker.node).hello.host);
+  std::uint64_t& planned = worker.planned[static_cast<std::size_t>(place.slot)];
+  used.held += held;
+  used.promised -= still_to_take(worker);
+  worker.planned_sum += bytes - planned;
+  planned = bytes;
+  used.promised += still_to_take(worker);
+}
+
+void Executors::occupy(Place place, TrialId trial, std::uint64_t planned) {
   const auto at = std::find(idle_.begin(), idle_.end(), place);
   CHECK(at != idle_.end(), "a trial was given to a slot that is not idle");
   idle_.erase(at);
   WorkerRecord& record = workers_.at(place.worker);
   record.idle[static_cast<std::size_t>(place.slot)] = false;
   record.slots[static_cast<std::size_t>(place.slot)] = trial;
+  plan(place, record, planned, 1);
   ++busy_;
 }
 

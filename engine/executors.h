@@ -29,6 +29,14 @@ struct WorkerRecord {
   std::vector<std::optional<TrialId>> slots;  // the trial in it
   std::vector<bool> idle;                     // by slot: whether it waits for a trial
   std::uint64_t rss = 0;                      // bytes, by its node's last beat
+  std::vector<std::uint64_t> planned;         // by slot: bytes that the trial in it needs
+  std::uint64_t planned_sum = 0;
+};
+
+// What runs on a host: ranks of one host share its memory.
+struct HostUsed {
+  std::uint64_t promised = 0;  // bytes that trials will take beyond what their workers have
+  int held = 0;                // slots with a trial
 };
 
 struct Place {
@@ -49,15 +57,17 @@ class Executors {
 
   void take_beat(int node, const Beat& beat);
 
-  // The nodes of this host, gone ones too: ranks share one. By number.
-  const std::vector<int>& nodes_of(const std::string& host) const { return by_host_.at(host); }
+  const HostUsed& used(const Node& node) const { return hosts_.at(node.hello.host); }
+  // Bytes that its trials, with so many more, will take beyond what the worker has now. A worker
+  // keeps what an earlier trial took, and uses it again.
+  static std::uint64_t still_to_take(const WorkerRecord& worker, std::uint64_t more = 0);
 
   // Forgets it; returns the trials it held, ascending.
   std::vector<TrialId> remove_worker(Address address);
 
   void set_idle(Place place);                              // its trial, if any, has left it
   const std::deque<Place>& idle() const { return idle_; }  // who has waited longest first
-  void occupy(Place place, TrialId trial);
+  void occupy(Place place, TrialId trial, std::uint64_t planned);
 
   int total() const { return total_; }  // slots of living workers
   int busy() const { return busy_; }
@@ -66,7 +76,9 @@ class Executors {
  private:
   std::map<int, Node> nodes_;
   std::map<Address, WorkerRecord> workers_;
-  std::map<std::string, std::vector<int>> by_host_;
+  void plan(Place place, WorkerRecord& worker, std::uint64_t bytes, int held);
+
+  std::map<std::string, HostUsed> hosts_;
   std::deque<Place> idle_;
   int busy_ = 0, total_ = 0;
 };
