@@ -44,8 +44,9 @@ std::atomic<Controller*> running{nullptr};
 // Milliseconds of the monotonic clock at the first signal but SIGUSR1; 0: none came.
 std::atomic<std::int64_t> first_signal{0};
 
-// Two signals at once are one request: launchers send them to the process and to its group.
-constexpr std::int64_t kSameRequestMs = 700;
+// Signals close together are one request: launchers send them to the process and to its group, and
+// mpirun, asked to end, a second after the batch system that asked it too.
+constexpr std::int64_t kSameRequestMs = 1500;
 
 // What running trials get to reach their next checkpoint. A batch system that sends SIGUSR1 gives
 // notice; after SIGTERM it kills within seconds, mpirun within one.
@@ -84,10 +85,9 @@ class Signals {
       sigaction(signal, &action, nullptr);
     }
   }
-  ~Signals() {
-    running = nullptr;
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(signal, SIG_DFL);
-  }
+  // Leaves the handler: a late copy of a request must not end the process before it has said how
+  // the run ended.
+  ~Signals() { running = nullptr; }
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 };
