@@ -170,14 +170,18 @@ struct UpdateArguments {
 // Weights as tensor cores read them: bf16 [rows][taps][lanes], padded with zeros. Of a layer's
 // [tap][input][column]: rows are columns and lanes inputs, or the other way round for the input
 // gradient. Of a dense layer's input gradient a row is a tap's input, padded like the image.
+enum class PackKind : std::int32_t { forward, input_gradient, dense_input_gradient };
+struct PackOrder {
+  std::int64_t packed;
+  std::int32_t taps, rows, lanes;
+  PackKind kind;
+};
 struct PackArguments {
   Group group;
-  std::int64_t weight, packed;
-  std::int32_t taps, inputs, columns;
-  std::int32_t rows, lanes, input_pitch;
-  std::int32_t kind;  // PackKind
+  std::int64_t weight;
+  std::int32_t inputs, columns, input_pitch;
+  PackOrder orders[2];  // forward, and for the input gradient: rows 0 where there is none
 };
-enum class PackKind : std::int32_t { forward, input_gradient, dense_input_gradient };
 
 // A product on tensor cores. from is read, to written: x and y, or their gradients the other way
 // round. A dense layer's image is one pixel with all its lanes as channels.

@@ -1,5 +1,6 @@
 #include "trainers/cnn/cuda/program.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "trainers/cnn/cuda/arguments.h"
@@ -213,27 +214,22 @@ class Builder : private LaunchList {
     const bool dense = step.op == Step::Op::dense;
     PackArguments a{};
     a.weight = weight(step.weight);
-    a.packed = memory_.packed[index(step)];
-    a.taps = dense ? x.height * x.width : step.kernel_height * step.kernel_width;
     a.inputs = x.channels;
     a.columns = y.channels;
-    a.rows = y.channels;
-    a.lanes = x.pitch;
     a.input_pitch = x.pitch;
-    pack(a);
-    if (!train_ || !wanted(step.inputs.front())) return;
-    a.packed = memory_.packed_gradient[index(step)];
-    a.kind = static_cast<std::int32_t>(dense ? PackKind::dense_input_gradient
-                                             : PackKind::input_gradient);
-    a.rows = dense ? a.taps * x.pitch : x.channels;
-    a.taps = dense ? 1 : a.taps;
-    a.lanes = y.pitch;
-    pack(a);
-  }
-
-  void pack(const PackArguments& a) {
-    add(KernelId::pack_weights, blocks(std::int64_t{a.rows} * a.taps * a.lanes, kThreads), 1,
-        kThreads, 0, a);
+    const int taps = dense ? x.height * x.width : step.kernel_height * step.kernel_width;
+    a.orders[0] = {memory_.packed[index(step)], taps, y.channels, x.pitch, PackKind::forward};
+    const bool both = train_ && wanted(step.inputs.front());
+    if (both && dense)
+      a.orders[1] = {memory_.packed_gradient[index(step)], 1, taps * x.pitch, y.pitch,
+                     PackKind::dense_input_gradient};
+    else if (both)
+      a.orders[1] = {memory_.packed_gradient[index(step)], taps, x.channels, y.pitch,
+                     PackKind::input_gradient};
+    std::int64_t most = 0;
+    for (const PackOrder& order : a.orders)
+      most = std::max(most, std::int64_t{order.rows} * order.taps * order.lanes);
+    add(KernelId::pack_weights, blocks(most, kThreads), both ? 2 : 1, kThreads, 0, a);
   }
 
   // first: the kernel for 16 columns, which those for 32 and 64 follow.

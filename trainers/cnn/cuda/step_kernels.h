@@ -7,8 +7,6 @@
 namespace brood::cnn::cuda {
 inline namespace BROOD_DEVICE_SPACE {
 
-#include "trainers/cnn/schedule_body.h"
-
 constexpr std::uint32_t kAugmentPurpose = 8;  // Purpose::augment of engine/rng.h
 
 // One thread.
@@ -22,22 +20,6 @@ BROOD_KERNEL(1) begin_step(const StepArguments args) {
   s.samples = static_cast<std::int32_t>(
       smaller(s.train_samples - s.first, static_cast<std::int64_t>(s.batch_size)));
   if (s.first == 0) s.train = SlotTally{};
-  s.rate = scheduled_rate(s, s.step);
-  // The factors as Network::step and follow_average have them; t counts from 1.
-  const double t = static_cast<double>(s.step + 1);
-  const auto kind = static_cast<OptimizerSpec::Kind>(s.optimizer);
-  s.sgd_rate = static_cast<float>(s.rate);
-  s.decay = static_cast<float>(s.weight_decay);
-  s.shrink = 1.0F;
-  if (kind == OptimizerSpec::Kind::adam || kind == OptimizerSpec::Kind::adamw) {
-    s.adam_rate = static_cast<float>(s.rate / (1.0 - exact::pow(s.beta1, t)));
-    s.correction = static_cast<float>(1.0 / square_root(1.0 - exact::pow(s.beta2, t)));
-  }
-  if (kind == OptimizerSpec::Kind::adamw) {
-    s.decay = 0.0F;
-    s.shrink = static_cast<float>(1.0 - s.rate * s.weight_decay);
-  }
-  s.keep = static_cast<float>(smaller(s.ema, (1.0 + t) / (10.0 + t)));
 }
 
 // One thread.

@@ -14,26 +14,27 @@ inline namespace BROOD_DEVICE_SPACE {
 
 constexpr int kChunk = 8;  // lanes
 
-// A thread for each lane of the packed weights.
+// A thread for each lane of the packed weights; block y: the order.
 BROOD_KERNEL(kThreads) pack_weights(const PackArguments args) {
   const SlotAccess slot(args.group);
-  const int index = element_index(), row_size = args.taps * args.lanes;
-  if (slot.idle() || index >= args.rows * row_size) return;
+  const PackOrder order = block_y() == 0 ? args.orders[0] : args.orders[1];
+  const int index = element_index(), row_size = order.taps * order.lanes;
+  if (slot.idle() || index >= order.rows * row_size) return;
   const int row = index / row_size, in_row = index - row * row_size;
-  const int tap = in_row / args.lanes, lane = in_row - tap * args.lanes;
+  const int tap = in_row / order.lanes, lane = in_row - tap * order.lanes;
   int place = tap, input = lane, column = row;
-  if (static_cast<PackKind>(args.kind) != PackKind::forward) {
+  if (order.kind != PackKind::forward) {
     input = row;
     column = lane;
   }
-  if (static_cast<PackKind>(args.kind) == PackKind::dense_input_gradient) {
+  if (order.kind == PackKind::dense_input_gradient) {
     place = row / args.input_pitch;
     input = row - place * args.input_pitch;
   }
   float value = 0.0F;
   if (input < args.inputs && column < args.columns)
     value = slot.at<float>(args.weight)[(place * args.inputs + input) * args.columns + column];
-  slot.at<Bf16>(args.packed)[index] = from_float<Bf16>(value);
+  slot.at<Bf16>(order.packed)[index] = from_float<Bf16>(value);
 }
 
 // Where the chunk of a row lies in a tile with kChunks chunks a row.

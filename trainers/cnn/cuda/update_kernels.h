@@ -7,6 +7,28 @@
 namespace brood::cnn::cuda {
 inline namespace BROOD_DEVICE_SPACE {
 
+#include "trainers/cnn/schedule_body.h"
+
+// The learning rate of this step, and the factors of the update as Network::step and follow_average
+// have them.
+BROOD_DEVICE void schedule_step(SlotState& s) {
+  s.rate = scheduled_rate(s, s.step);
+  const double t = static_cast<double>(s.step + 1);  // counts from 1
+  const auto kind = static_cast<OptimizerSpec::Kind>(s.optimizer);
+  s.sgd_rate = static_cast<float>(s.rate);
+  s.decay = static_cast<float>(s.weight_decay);
+  s.shrink = 1.0F;
+  if (kind == OptimizerSpec::Kind::adam || kind == OptimizerSpec::Kind::adamw) {
+    s.adam_rate = static_cast<float>(s.rate / (1.0 - exact::pow(s.beta1, t)));
+    s.correction = static_cast<float>(1.0 / square_root(1.0 - exact::pow(s.beta2, t)));
+  }
+  if (kind == OptimizerSpec::Kind::adamw) {
+    s.decay = 0.0F;
+    s.shrink = static_cast<float>(1.0 - s.rate * s.weight_decay);
+  }
+  s.keep = static_cast<float>(smaller(s.ema, (1.0 + t) / (10.0 + t)));
+}
+
 // What the output for a class should be (Network::aim).
 struct Aim {
   SampleLabel label;
@@ -70,6 +92,8 @@ loss(const LossArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
   SlotState& s = slot.state();
+  // Beside the loss, as a power takes as long as a sample.
+  if (args.train && thread_index() == kThreads - 1) schedule_step(s);
   SampleLoss* losses = slot.at<SampleLoss>(args.losses);
   double sum = 0.0, correct = 0.0;
   for (int n = thread_index(); n < s.samples; n += kThreads) {
