@@ -1,8 +1,15 @@
 #include "tests/gpu_fixture.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
+#include <string>
+
+#if defined(BROOD_WITH_CUDA)
+#include <cuda_runtime.h>
+#endif
 
 #include "engine/rng.h"
 #include "trainers/cnn/dataset.h"
@@ -15,6 +22,41 @@ namespace brood::cnn::cuda {
 namespace {
 
 constexpr unsigned char kPattern = 0xA5;
+constexpr std::size_t kActiveMax = 64;
+
+class Emulated final : public Machine {
+ public:
+  std::shared_ptr<unsigned char> allocate(std::size_t bytes) override {
+    void* block = std::aligned_alloc(256, (bytes + 256) / 256 * 256);
+    return {static_cast<unsigned char*>(block), std::free};
+  }
+  void run(const std::vector<Launch>& launches, emulator::Order order) override {
+    for (const Launch& launch : launches) run_emulated(launch, order);
+  }
+};
+
+#if defined(BROOD_WITH_CUDA)
+void expect(int error, const std::string& what) {
+  if (error != cudaSuccess)
+    throw std::runtime_error(what + ": " + cudaGetErrorString(static_cast<cudaError_t>(error)));
+}
+
+class Cuda final : public Machine {
+ public:
+  Cuda() { expect(prepare_kernels(), "prepare_kernels"); }
+  std::shared_ptr<unsigned char> allocate(std::size_t bytes) override {
+    void* block = nullptr;
+    expect(cudaMallocManaged(&block, bytes + 1), "cudaMallocManaged");
+    return {static_cast<unsigned char*>(block), cudaFree};
+  }
+  void run(const std::vector<Launch>& launches, emulator::Order) override {
+    for (const Launch& launch : launches) {
+      expect(launch_cuda(launch, nullptr), launch.what);
+      expect(cudaDeviceSynchronize(), launch.what);
+    }
+  }
+};
+#endif
 
 std::vector<std::uint32_t> counted(std::int64_t first, std::int64_t count) {
   std::vector<std::uint32_t> out(static_cast<std::size_t>(count));
@@ -23,12 +65,20 @@ std::vector<std::uint32_t> counted(std::int64_t first, std::int64_t count) {
   return out;
 }
 
-DevicePart part(const MadeUpData& data, const std::vector<std::uint32_t>& samples) {
-  return {data.pixels.data(), data.labels.data(), samples.data(),
-          static_cast<std::int64_t>(samples.size())};
-}
-
 }  // namespace
+
+Machine& machine() {
+#if defined(BROOD_WITH_CUDA)
+  static const std::unique_ptr<Machine> kMachine = [] {
+    const char* wanted = std::getenv("BROOD_TEST_DEVICE");
+    return wanted && std::string(wanted) == "cuda" ? std::unique_ptr<Machine>(new Cuda)
+                                                   : std::make_unique<Emulated>();
+  }();
+#else
+  static const auto kMachine = std::make_unique<Emulated>();
+#endif
+  return *kMachine;
+}
 
 MadeUpData::MadeUpData(const DataShape& of, std::uint64_t seed)
     : shape(of),
@@ -44,20 +94,33 @@ MadeUpData::MadeUpData(const DataShape& of, std::uint64_t seed)
   for (std::uint8_t& value : pixels) value = static_cast<std::uint8_t>(rng.below(256));
 }
 
-DeviceData MadeUpData::view() const {
-  return {part(*this, train), part(*this, validation), part(*this, test)};
-}
-
 FusedTrials::FusedTrials(const NetworkSpec& spec, const MadeUpData& images, int slots,
                          Precision precision)
     : data(images),
       plan(make_plan(spec, images.shape)),
       memory(make_device_memory(plan, moment_count(spec.optimizer), spec.optimizer.ema > 0.0,
                                 precision)),
-      program(make_program(plan, memory, images.view())),
-      block_(static_cast<std::size_t>(slots * memory.slot_bytes + 256), kPattern) {
-  const auto start = reinterpret_cast<std::uintptr_t>(block_.data());
-  bytes_ = block_.data() + (256 - start % 256) % 256;
+      bytes_(machine().allocate(static_cast<std::size_t>(slots * memory.slot_bytes))),
+      active_(machine().allocate(kActiveMax * sizeof(std::int32_t))),
+      program(make_program(plan, memory, shared_data())) {
+  std::memset(bytes_.get(), kPattern, static_cast<std::size_t>(slots * memory.slot_bytes));
+}
+
+template <class T>
+const T* FusedTrials::shared(const std::vector<T>& values) {
+  arrays_.push_back(machine().allocate(values.size() * sizeof(T)));
+  auto* to = reinterpret_cast<T*>(arrays_.back().get());
+  std::copy(values.begin(), values.end(), to);
+  return to;
+}
+
+DeviceData FusedTrials::shared_data() {
+  const std::uint8_t* pixels = shared(data.pixels);
+  const std::uint16_t* labels = shared(data.labels);
+  const auto part = [&](const std::vector<std::uint32_t>& samples) {
+    return DevicePart{pixels, labels, shared(samples), static_cast<std::int64_t>(samples.size())};
+  };
+  return {part(data.train), part(data.validation), part(data.test)};
 }
 
 void FusedTrials::admit(int slot, const NetworkSpec& spec, std::uint64_t seed) {
@@ -91,8 +154,10 @@ void FusedTrials::write_order(int slot, std::int64_t epoch, bool shuffle) {
 
 void FusedTrials::run(std::vector<Launch> launches, const std::vector<std::int32_t>& active,
                       emulator::Order order) {
-  bind(launches, {bytes_, memory.slot_bytes, active.data()}, static_cast<int>(active.size()));
-  for (const Launch& launch : launches) run_emulated(launch, order);
+  auto* seen = reinterpret_cast<std::int32_t*>(active_.get());
+  std::copy(active.begin(), active.end(), seen);
+  bind(launches, {bytes_.get(), memory.slot_bytes, seen}, static_cast<int>(active.size()));
+  machine().run(launches, order);
 }
 
 std::vector<float> FusedTrials::parameter(int slot, std::size_t index) {

@@ -1,7 +1,9 @@
-// Trials of one class in host memory, whose launches run in the emulator.
+// Trials of one class, whose launches run in the emulator; or, in a build with CUDA and with
+// BROOD_TEST_DEVICE=cuda in the environment, on the first GPU, in memory that both sides see.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "trainers/cnn/cuda/program.h"
@@ -12,13 +14,23 @@ namespace brood::cnn::cuda {
 // Images and labels drawn from a seed; the training part is its first images.
 struct MadeUpData {
   MadeUpData(const DataShape& shape, std::uint64_t seed);
-  DeviceData view() const;
 
   DataShape shape;
   std::vector<std::uint8_t> pixels;
   std::vector<std::uint16_t> labels;
   std::vector<std::uint32_t> train, validation, test;  // samples
 };
+
+// Where launches run.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  virtual std::shared_ptr<unsigned char> allocate(std::size_t bytes) = 0;  // aligned to 256
+  // All of them, to the end.
+  virtual void run(const std::vector<Launch>& launches, emulator::Order order) = 0;
+};
+
+Machine& machine();
 
 class FusedTrials {
  public:
@@ -52,13 +64,19 @@ class FusedTrials {
   const MadeUpData& data;
   const Plan plan;
   const DeviceMemory memory;
-  const Program program;
 
  private:
-  unsigned char* base(int slot) { return bytes_ + slot * memory.slot_bytes; }
+  unsigned char* base(int slot) { return bytes_.get() + slot * memory.slot_bytes; }
+  DeviceData shared_data();
+  // A copy that the machine sees.
+  template <class T>
+  const T* shared(const std::vector<T>& values);
 
-  std::vector<unsigned char> block_;
-  unsigned char* bytes_ = nullptr;
+  std::vector<std::shared_ptr<unsigned char>> arrays_;
+  std::shared_ptr<unsigned char> bytes_, active_;
+
+ public:
+  const Program program;
 };
 
 }  // namespace brood::cnn::cuda
