@@ -241,7 +241,9 @@ TEST_F(EndToEnd, KilledAtAnyMomentItGoesOnToTheSameTable) {
 
 TEST_F(EndToEnd, CtrlCDrainsAndSaysHowToGoOn) {
   write("e2e.json", config("random", "", 50));
-  const Result result = shell("timeout -s INT 0.6 $BROOD run e2e.json -j 2; true");
+  const Result result = shell(
+      "(for i in $(seq 3000); do grep -qs '^trial' output.txt && break; sleep 0.02; done; "
+      "kill -INT $(cat pid)) & sh -c \"echo \\$\\$ > pid; exec $BROOD run e2e.json -j 2\"; wait");
   EXPECT_THAT(result.output, HasSubstr("brood resume e2e.db -e e2e"));
   sqlite::Connection db(path("e2e.db"), sqlite::Access::read);
   EXPECT_EQ(db.text("SELECT state FROM experiment"), "interrupted");
@@ -400,8 +402,11 @@ TEST_F(EndToEnd, ATrialThatAllocatesWithoutEndIsEndedAtItsLimit) {
 
 TEST_F(EndToEnd, TwoRunsOnOneDatabaseAreRefused) {
   write("e2e.json", config("random", "", 100));
-  const Result result = shell(
-      "$BROOD run e2e.json -q -j 1 & sleep 0.4; $BROOD run e2e.json; echo status $?; kill -9 $!");
+  const pid_t first = start({"run", "e2e.json", "-q", "-j", "1"});
+  await_reports(1);
+  const Result result = shell("$BROOD run e2e.json; echo status $?");
+  kill(first, SIGKILL);
+  waitpid(first, nullptr, 0);
   EXPECT_THAT(result.output, HasSubstr("status 2"));
   EXPECT_THAT(result.output, HasSubstr("process"));
 }

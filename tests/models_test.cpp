@@ -183,8 +183,10 @@ TEST_F(Models, AnInterruptedTrainingGoesOnToTheSameModel) {
 
 TEST_F(Models, ACheckpointOfAnotherTrainingIsRefused) {
   write("m.json", config(kTwo, "", 2000));
-  const std::string train = "$BROOD train m.json --save m.safetensors -q --param learning_rate=";
-  run("timeout --preserve-status -s INT 0.5 " + train + "0.01; test $? = 75");
+  const std::string train = "$BROOD train m.json --save m.safetensors --param learning_rate=";
+  run("(for i in $(seq 3000); do grep -qs '^epoch' output.txt && break; sleep 0.02; done; "
+      "kill -INT $(cat pid)) & sh -c \"echo \\$\\$ > pid; exec " +
+      train + "0.01\"; test $? = 75");
   ASSERT_TRUE(fs::exists(path("m.safetensors.checkpoint")));
   const Result other = shell(train + "0.001");
   EXPECT_EQ(other.status, 2);
