@@ -132,7 +132,9 @@ void OsProcesses::kill(int worker) {
 // The leader is not waited for here: its number, and so the session's, stays taken until then.
 void OsProcesses::end(Child& child) {
   child.exit.killed_by_us = true;
-  if (child.pid > 0) kill_session(child.pid);
+  if (child.pid <= 0) return;
+  kill_descendants(child.pid);  // also who left the session
+  kill_session(child.pid);
 }
 
 std::uint64_t OsProcesses::memory_in_use(int worker) {

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -61,16 +62,25 @@ std::vector<pid_t> numbered_entries(const std::string& folder) {
   return out;
 }
 
+constexpr int kDepthMax = 32;
+constexpr int kDyingMs = 200;
+
 void add_tree(pid_t pid, int depth, std::uint64_t& pages) {
   const std::string folder = "/proc/" + std::to_string(pid);
   const auto sizes = numbers(read_small(folder + "/statm"));  // total, resident, of files, ...
   if (sizes.size() < 3) return;
   pages += static_cast<std::uint64_t>(sizes[1] - std::min(sizes[1], sizes[2]));
-  if (depth > 32) return;
-  for (const pid_t thread : numbered_entries(folder + "/task"))
-    for (const std::int64_t child :
-         numbers(read_small(folder + "/task/" + std::to_string(thread) + "/children")))
-      add_tree(static_cast<pid_t>(child), depth + 1, pages);
+  if (depth > kDepthMax) return;
+  for (const pid_t child : children_of(pid)) add_tree(child, depth + 1, pages);
+}
+
+// Parents first: who is killed starts no more children.
+void kill_below(pid_t pid, int depth, std::set<pid_t>& killed, bool& news) {
+  for (const pid_t child : children_of(pid)) {
+    news = killed.insert(child).second || news;
+    ::kill(child, SIGKILL);
+    if (depth < kDepthMax) kill_below(child, depth + 1, killed, news);
+  }
 }
 
 }  // namespace
@@ -80,6 +90,38 @@ std::uint64_t tree_bytes(pid_t pid) {
   std::uint64_t pages = 0;
   add_tree(pid, 0, pages);
   return pages * page;
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+  const std::string folder = "/proc/" + std::to_string(pid) + "/task";
+  std::vector<pid_t> out;
+  for (const pid_t thread : numbered_entries(folder))
+    for (const std::int64_t child :
+         numbers(read_small(folder + "/" + std::to_string(thread) + "/children")))
+      out.push_back(static_cast<pid_t>(child));
+  return out;
+}
+
+void kill_descendants(pid_t root, const std::vector<pid_t>& except) {
+  if (root != ::getpid()) ::kill(root, SIGSTOP);
+  // An orphan may be given to the root between two looks: done when a look shows nobody new.
+  std::set<pid_t> killed;
+  for (bool news = true; news;) {
+    news = false;
+    for (const pid_t child : children_of(root)) {
+      if (std::find(except.begin(), except.end(), child) != except.end()) continue;
+      news = killed.insert(child).second || news;
+      ::kill(child, SIGKILL);
+      kill_below(child, 0, killed, news);
+    }
+  }
+  if (root != ::getpid()) return;
+  // Orphans that were given to us are ours to wait for; who dies slowly (of much memory, or in a
+  // system call) is waited for at the next time.
+  for (int tries = 0; tries < kDyingMs && !killed.empty(); ++tries) {
+    if (tries > 0) ::usleep(1000);
+    std::erase_if(killed, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+  }
 }
 
 std::vector<pid_t> session_members(pid_t session) {

@@ -12,6 +12,15 @@ namespace brood {
 // data set that all workers map, are not counted. 0 when it is gone.
 std::uint64_t tree_bytes(pid_t pid);
 
+// The processes that this one started and has not waited for, or was given when their parent ended.
+std::vector<pid_t> children_of(pid_t pid);
+
+// Kills all descendants of a process, but for those below its children in `except`, which stay.
+// Those included that left its session, as long as it is the one that orphans are given to
+// (PR_SET_CHILD_SUBREAPER). Another process than the caller's is stopped first and stays so, that
+// it starts nothing meanwhile.
+void kill_descendants(pid_t root, const std::vector<pid_t>& except = {});
+
 // The processes of a session, zombies not counted. Walks all of /proc: for endings, not for every
 // second.
 std::vector<pid_t> session_members(pid_t session);

@@ -121,6 +121,7 @@ Cluster::Cluster(Shape shape, Faults faults, MakeTrainer make_trainer)
       faults_(std::move(faults)),
       make_trainer_(std::move(make_trainer)),
       rng_(shape_.seed, 0, Purpose::simulate) {
+  clock_.is_set = shape_.set_clock;
   for (int node = 0; node < shape_.nodes; ++node) {
     NodeState state;
     state.host = std::make_unique<Host>(*this, node);

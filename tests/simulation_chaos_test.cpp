@@ -88,6 +88,7 @@ Shape any_shape(Rng& rng) {
                                              {1, 7}, {4, 4}, {2, 8}, {1, 16}};
   const auto& [nodes, workers] = kShapes[rng.below(std::size(kShapes))];
   Shape shape;
+  shape.set_clock = true;
   shape.nodes = nodes;
   shape.workers_per_node = workers;
   shape.seed = rng.bits();

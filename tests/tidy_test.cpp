@@ -42,6 +42,10 @@ const std::map<std::string, int> kLongFunctions = {
     {"tests/cnn_reference.cpp Reference::backward", 102},
 };
 
+// Where the wall clock may be read: for people, and to compare with the times of files.
+const std::set<std::string> kWallClocks = {"engine/clock.cpp", "store/recorder.cpp",
+                                           "cli/asked.cpp", "trainers/data/source_key.h"};
+
 // Which folders a folder may include from.
 const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"engine", {"engine"}},
@@ -294,6 +298,20 @@ Complaints long_functions(const Files& files, const std::map<std::string, int>& 
   return complaints;
 }
 
+// What waits, or decides by time, goes by the monotonic clock: the other one may be set while a
+// run goes on. It tells people when something was.
+Complaints wall_clocks(const Files& files) {
+  Complaints found;
+  for (const File& file : files) {
+    const bool layer = !file.path.starts_with("tests/") && !file.path.starts_with("bench/");
+    if (!layer || kWallClocks.count(file.path) > 0) continue;
+    for (const char* word : {"system_clock", "gettimeofday", "CLOCK_REALTIME", "time(nullptr)"})
+      if (file.text.find(word) != std::string::npos)
+        found.push_back(file.path + ":1: reads the wall clock: " + word);
+  }
+  return found;
+}
+
 Complaints long_files(const Files& files) {
   Complaints complaints;
   for (const File& file : files) {
@@ -435,6 +453,13 @@ TEST(TidyRules, KnownLongFunctionsMayOnlyShrink) {
               ElementsAre("a.cpp c is short now: take it off the list"));
 }
 
+TEST(TidyRules, TheWallClockIsForPeople) {
+  const std::string now = "std::chrono::system_clock::now()";
+  EXPECT_THAT(wall_clocks({{"engine/clock.cpp", now}, {"tests/a_test.cpp", now}}), IsEmpty());
+  EXPECT_THAT(wall_clocks({{"engine/a.cpp", now}}),
+              ElementsAre("engine/a.cpp:1: reads the wall clock: system_clock"));
+}
+
 TEST(TidyRules, FilesAreSplitInTime) {
   EXPECT_THAT(long_files({{"a.cpp", std::string(600, '\n')}}), IsEmpty());
   EXPECT_THAT(long_files({{"a.cpp", std::string(601, '\n')}}),
@@ -505,6 +530,7 @@ TEST(Tidy, LinesFit) { EXPECT_THAT(columns(tree()), IsEmpty()); }
 TEST(Tidy, FunctionsFitOnAScreen) {
   EXPECT_THAT(long_functions(tree(), kLongFunctions), IsEmpty());
 }
+TEST(Tidy, TheWallClockIsForPeople) { EXPECT_THAT(wall_clocks(tree()), IsEmpty()); }
 TEST(Tidy, FilesHoldOneIdea) { EXPECT_THAT(long_files(tree()), IsEmpty()); }
 TEST(Tidy, HeadersSayWhatTheyAreFor) { EXPECT_THAT(headers(tree()), IsEmpty()); }
 TEST(Tidy, OpenEndsNameTheirIssue) { EXPECT_THAT(loose_ends(tree()), IsEmpty()); }

@@ -196,6 +196,9 @@ TEST(ProgramLine, ReadsWhatPythonWritesAndRefusesTheRest) {
         R"({"epoch": 0, "metrics": {"a": 1}})", R"({"epoch": 1.5, "metrics": {"a": 1}})",
         R"({"epoch": 1, "metrics": {"a": "x"}})", R"({"epoch": 1, "metrics": {"": 1}})",
         R"({"epoch": 1, "metrics": {"a": 1}, "measured": {"a": 1}})", R"({"ended": false})",
+        R"({"epoch": 1, "metrics": {"a": 1, "a": 1}})",
+        R"({"epoch": 1, "epoch": 2, "metrics": {"a": 1}})",
+        R"({"epoch": 1, "metrics": {"a\u0007": 1}})", R"({"epoch": 1, "metrics": {"a": 1e400}})",
         R"({"ended": true, "attempt": 0})", R"({"epoch": 1, "metrics": {"a": 1)"})
     EXPECT_THROW(parse_line(broken), UserError) << broken;
 }

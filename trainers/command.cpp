@@ -30,6 +30,8 @@ namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr int kTailLines = 10;
+// What is quoted of a broken line may be as long as the line.
+constexpr std::size_t kWhyMax = 500;
 
 struct Settings {
   std::vector<std::string> argv;
@@ -367,7 +369,7 @@ void Command::fail(Cause cause, const std::string& why, std::vector<Event>& even
   Event failed;
   failed.kind = Event::Kind::failed;
   failed.cause = cause;
-  failed.why = why;
+  failed.why = why.size() > kWhyMax ? why.substr(0, kWhyMax) + "..." : why;
   const std::string tail = program_ && launched_ ? program_->tail(kTailLines) : "";
   if (!tail.empty()) failed.why += "; the last lines of its log:\n" + tail;
   events.push_back(std::move(failed));

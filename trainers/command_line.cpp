@@ -1,5 +1,6 @@
 #include "trainers/command_line.h"
 
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -40,6 +41,20 @@ std::string with_quoted_words(const std::string& line) {
   return out;
 }
 
+// The library would keep one of them in silence. Of a text that was parsed before.
+void require_single_keys(const std::string& text) {
+  std::vector<std::set<std::string>> keys;
+  [[maybe_unused]] const Json again = Json::parse(text, [&](int, Json::parse_event_t event,
+                                                            Json& found) {
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(found.get<std::string>()).second)
+      throw UserError("\"" + found.get<std::string>().substr(0, kNameBytesMax) +
+                      "\" is there twice");
+    return true;
+  });
+}
+
 std::int64_t whole(const Json& json, const char* key) {
   if (!json.is_number_integer())
     throw UserError(std::string("\"") + key + "\" is no whole number: " + json.dump());
@@ -55,6 +70,9 @@ void check_metrics(const Report& report) {
   for (const Metric& metric : report.metrics) {
     if (metric.name.empty() || metric.name.size() > kNameBytesMax)
       throw UserError("the name of a metric is empty or longer than 200 bytes");
+    if (std::any_of(metric.name.begin(), metric.name.end(),
+                    [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
+      throw UserError("the name of a metric has a control character");
     if (!names.insert(metric.name).second)
       throw UserError("the metric \"" + metric.name + "\" is there twice");
   }
@@ -90,8 +108,10 @@ std::string request_line(const char* request, const Assignment& assignment) {
 }
 
 ProgramLine parse_line(const std::string& line) {
-  const Json json = parse_json(with_quoted_words(line));
+  const std::string text = with_quoted_words(line);
+  const Json json = parse_json(text);
   if (!json.is_object()) throw UserError("it is no JSON object");
+  require_single_keys(text);
   static const std::vector<std::string> kKeys = {"epoch", "metrics", "measured",
                                                  "trial", "attempt", "ended"};
   for (const auto& [key, value] : json.items())

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,10 +15,16 @@
 
 #include "engine/error.h"
 #include "engine/log_tail.h"
+#include "engine/process_tree.h"
 
 namespace brood {
 
 namespace {
+
+// A program that writes without end must not fill the disk: of a longer log the beginning stays and
+// what comes from then on.
+constexpr std::uint64_t kLogMax = std::uint64_t{16} << 20;
+constexpr std::uint64_t kLogHead = std::uint64_t{1} << 20;
 
 // Read in one go: a program that floods its descriptor must not keep us from looking at the rest.
 constexpr std::size_t kReadAtOnce = std::size_t{256} << 10;
@@ -54,6 +61,8 @@ Program::Program(const ProgramRequest& request)
   spawn_request.inherit_output = true;
   spawn_request.input = their_input.get();
   spawn_request.third = their_output.get();
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a program leaves behind is given to us
+  others_ = children_of(::getpid());
   Spawned spawned = spawn(spawn_request);
   pid_ = spawned.pid;
   group_.emplace(pid_);
@@ -73,7 +82,13 @@ Program::~Program() {
 
 // Its number is its own until it was waited for, so that the group cannot be another's.
 void Program::kill() {
-  if (!status_) ::kill(-pid_, SIGKILL);
+  if (!status_) {
+    kill_descendants(pid_);
+    ::kill(-pid_, SIGKILL);
+  }
+  std::vector<pid_t> except = others_;
+  except.push_back(pid_);
+  kill_descendants(::getpid(), except);
 }
 
 void Program::write_line(std::string_view line) {
@@ -126,8 +141,20 @@ void Program::read_lines() {
   }
 }
 
+void Program::trim_log() {
+  const std::uint64_t bytes = log_.empty() ? 0 : file_bytes(log_);
+  if (bytes <= kLogMax) return;
+  const Descriptor file(::open(log_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  if (!file || ::ftruncate(file.get(), static_cast<off_t>(kLogHead)) != 0) return;
+  const std::string note = "\n[brood cut out " + std::to_string((bytes - kLogHead) >> 20) +
+                           " MiB here: a log may have 16 MiB]\n";
+  [[maybe_unused]] const ssize_t written = ::write(file.get(), note.data(), note.size());
+  log_start_ = std::min(log_start_, kLogHead);
+}
+
 void Program::pump() {
   if (!outgoing_.empty()) flush();
+  trim_log();
   if (!status_) {
     siginfo_t info{};
     const int looked = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
@@ -138,6 +165,7 @@ void Program::pump() {
       ::waitpid(pid_, &status, 0);
       status_ = status;
       pidfd_.reset();
+      trim_log();
     }
   }
   // After the look: what it wrote before it ended is in the pipe by now.

@@ -27,7 +27,7 @@ class Program {
 
   // Throws UserError when it cannot be started.
   explicit Program(const ProgramRequest& request);
-  ~Program();  // kills its process group
+  ~Program();  // kills it and what it started
 
   // Readable when there is a line, when it can be written to after all, or when it has ended.
   int descriptor() const { return epoll_.get(); }
@@ -46,6 +46,7 @@ class Program {
   // Set once it has ended and every line was read. As waitpid() gives it.
   std::optional<int> exit_status() const;
 
+  // With all that it started, also what left its session.
   void kill();
 
   // Of its log since it started, or since mark_log(): the last lines; all of it, at most 1 MiB.
@@ -56,8 +57,10 @@ class Program {
  private:
   void read_lines();
   void flush();
+  void trim_log();
 
   std::string log_;
+  std::vector<pid_t> others_;  // children of this process that are not the program's
   std::uint64_t log_start_ = 0;
   pid_t pid_ = 0;
   std::optional<DependentGroup> group_;
