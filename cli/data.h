@@ -14,6 +14,14 @@ struct DataListOptions {
 };
 int data_list_command(const DataListOptions& options, std::ostream& out);
 
+// `brood data cache [CONFIG] [--remove NAME|all] [--json]`: decoded data sets on the disk.
+struct DataCacheOptions {
+  std::string config;  // whose cache_dir it is about; empty: the usual folder
+  std::string remove;  // a name, the beginning of one, or all; empty: they are listed
+  bool json = false;
+};
+int data_cache_command(const DataCacheOptions& options, std::ostream& out);
+
 // `brood data describe CONFIG|DATASET [--data-dir FOLDER] [--sheet FILE] [--json]`. Of a config the
 // parts are those that its trials see: training, validation, test.
 struct DataDescribeOptions {

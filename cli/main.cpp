@@ -240,6 +240,8 @@ std::vector<Command> table_commands() {
 int data_command(const Arguments& a) {
   const std::string action = a.text("action").empty() ? "list" : a.text("action");
   if (action == "describe") {
+    if (!a.text("remove").empty())
+      throw UserError("brood data describe takes no --remove; did you mean brood data cache?");
     if (a.text("what").empty())
       throw UserError(
           "brood data describe: which one? Name a config or a data set; `brood data` "
@@ -247,20 +249,28 @@ int data_command(const Arguments& a) {
     return data_describe_command(
         {a.text("what"), a.text("data-dir"), a.text("sheet"), a.has("json")}, std::cout);
   }
+  if (action == "cache") {
+    for (const std::string name : {"data-dir", "sheet"})
+      if (!a.text(name).empty()) throw UserError("brood data cache takes no --" + name);
+    return data_cache_command({a.text("what"), a.text("remove"), a.has("json")}, std::cout);
+  }
   if (action != "list")
     throw UserError("brood data: there is no \"" + action + "\"" +
-                    did_you_mean(action, {"list", "describe"}) + "; there are list and describe");
-  for (const std::string name : {"what", "sheet"})
+                    did_you_mean(action, {"list", "describe", "cache"}) +
+                    "; there are list, describe and cache");
+  for (const std::string name : {"what", "sheet", "remove"})
     if (!a.text(name).empty())
-      throw UserError("brood data list takes no " + name + "; did you mean brood data describe?");
+      throw UserError("brood data list takes no " + name + "; did you mean brood data " +
+                      (name == "remove" ? "cache?" : "describe?"));
   return data_list_command({a.text("data-dir"), a.has("json")}, std::cout);
 }
 
 Command data_commands() {
   return {"data",
-          "Which data sets are there, and what one is like: classes, drift, duplicates, pictures.",
-          {positional("action", "list (the default) or describe", false),
+          "Which data sets are there, what one is like, and what is kept of them decoded.",
+          {positional("action", "list (the default), describe or cache", false),
            positional("what", "a config, a data set, or {\"name\": {settings}}", false),
+           option("remove", "cache: forget this decoded data set, or all"),
            option("data-dir", "the folder to look in"),
            option("sheet", "describe: write a contact sheet to this PNG file"), kJson},
           data_command};

@@ -113,7 +113,9 @@ RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors) {
   plan.executors_from = places.from;
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
-  const auto planner = make_planner(setup_of(spec));
+  const TrainerSetup setup = setup_of(spec);
+  const auto planner = make_planner(setup);
+  plan.notes = data_notes(setup);
   plan.trials = strategy->total();
   if (spec.budget.max_trials)
     plan.trials = std::min(plan.trials.value_or(*spec.budget.max_trials), *spec.budget.max_trials);

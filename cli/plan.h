@@ -39,6 +39,7 @@ struct RunPlan {
   std::optional<int> enough;   // so many executors would be done in about the same time
   std::int64_t simulated = 0;  // trials played through
   Schedule schedule;
+  std::vector<std::string> notes;  // of the data, each a sentence
 };
 
 RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors);

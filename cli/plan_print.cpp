@@ -328,6 +328,7 @@ void print_plan(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& o
     print_spread(plan, out);
   print_infeasible(plan, out);
   if (plan.simulated > 0) print_schedule(spec, plan, out);
+  for (const std::string& note : plan.notes) out << "\nNote: " << printable(note) << ".\n";
 }
 
 std::string plan_json(const ExperimentSpec& spec, const RunPlan& plan) {
@@ -342,6 +343,9 @@ std::string plan_json(const ExperimentSpec& spec, const RunPlan& plan) {
     trials += (trials.empty() ? "\n    " : ",\n    ") + json_trial(trial);
     infeasible += trial.infeasible.empty() ? 0 : 1;
   }
+  std::string notes;
+  for (const std::string& note : plan.notes)
+    notes += (notes.empty() ? "" : ", ") + json_quoted(note);
   const Schedule& schedule = plan.schedule;
   return "{\n  \"experiment\": " + json_quoted(spec.name) +
          ",\n  \"seed\": " + std::to_string(spec.seed) +
@@ -352,8 +356,8 @@ std::string plan_json(const ExperimentSpec& spec, const RunPlan& plan) {
          json_spread("epochs", epochs_of(plan)) + ", " +
          json_spread("parameters", parameters_of(plan)) + ", " +
          json_spread("flops", flops_of(plan)) + ", " + json_spread("memory_bytes", bytes_of(plan)) +
-         "},\n  \"points\": [" + trials +
-         "\n  ],\n  \"executors\": " + std::to_string(plan.executors) +
+         "},\n  \"points\": [" + trials + "\n  ],\n  \"notes\": [" + notes +
+         "],\n  \"executors\": " + std::to_string(plan.executors) +
          ",\n  \"simulated\": {\"trials\": " + std::to_string(plan.simulated) +
          ", \"busy\": " + to_text(Value(schedule.busy)) +
          ", \"epochs\": " + std::to_string(schedule.epochs) +

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "cli/asked.h"
+#include "cli/same_data.h"
 #include "engine/error.h"
 #include "engine/trainer.h"
 #include "trainers/trainers.h"
@@ -82,7 +83,9 @@ int replay_command(const ReplayOptions& options, std::ostream& out) {
     out << "trial " << trial.id << " has no reports to compare with\n";
     return 1;
   }
-  const auto trainer = make_trainer(recorded_setup(asked));
+  const TrainerSetup setup = recorded_setup(asked);
+  require_same_data(asked.reader, asked.experiment, data_identity(setup));
+  const auto trainer = make_trainer(setup);
   const std::string log = (std::filesystem::temp_directory_path() / "brood-replay.log").string();
   const int different = train_again(*trainer, trial, log, out);
   if (different == 0)

@@ -17,6 +17,7 @@
 #include "cli/places.h"
 #include "cli/questions.h"
 #include "cli/run_log.h"
+#include "cli/same_data.h"
 #include "cli/warm_start.h"
 #include "engine/controller.h"
 #include "engine/error.h"
@@ -150,6 +151,14 @@ void require_same(const ExperimentSpec& spec, const ExperimentRecord& record) {
                     "\nGive this one a name of its own (experiment/name), or undo the change");
 }
 
+// Does the database know what the trials learn from? Throws UserError when it was other data.
+bool knows_data(const std::string& database, const ExperimentSpec& spec, const DataIdentity& data) {
+  const auto record = record_of(database, spec.name);
+  if (!record || data.key.empty()) return false;
+  Reader reader(database);
+  return require_same_data(reader, *record, data);
+}
+
 // The event log that this run is to repeat, and the memory limit that went with it.
 std::vector<EventLogged> events_of(const std::string& database, ExperimentSpec& spec,
                                    std::uint64_t machine_bytes) {
@@ -176,6 +185,11 @@ void require_room(const ExperimentSpec& spec, const Strategy& strategy, std::int
   throw UserError(spec.file + ": /warm_start: gives " + std::to_string(known) +
                   " trials, and all generations of the search together have " +
                   std::to_string(*total) + ": take fewer, with \"best\", or raise \"generations\"");
+}
+
+std::optional<std::int64_t> expected_trials(const ExperimentSpec& spec, const Strategy& strategy) {
+  const auto total = strategy.total(), limit = spec.budget.max_trials;
+  return limit ? std::min(total.value_or(*limit), *limit) : total;
 }
 
 // What a warm start takes over. For a new experiment it is read here, before anything is written;
@@ -342,13 +356,13 @@ int run_command(const RunOptions& options) {
   controls.files_dir = spec.output.database + ".files/" + spec.name;
 
   const auto strategy = make_strategy(spec);
-  controls.session.expected = strategy->total();
-  if (spec.budget.max_trials)
-    controls.session.expected = std::min(
-        controls.session.expected.value_or(*spec.budget.max_trials), *spec.budget.max_trials);
+  controls.session.expected = expected_trials(spec, *strategy);
   const auto stopper = make_stopper(spec);
   const auto planner = make_planner(setup);
   prepare_trainer(setup);
+  const DataIdentity data = data_identity(setup);
+  const bool data_known = knows_data(spec.output.database, spec, data);
+  if (!options.events.empty()) knows_data(options.events, spec, data);
   auto transport = cluster ? make_mpi_transport({self, {}}) : make_local_transport({self, {}});
   SqliteStoreOptions store_options;
   store_options.wake = [&transport] { transport->wake(); };
@@ -363,6 +377,7 @@ int run_command(const RunOptions& options) {
   controls.desk = &desk;
   controls.stop_time = kDrainTime;
   controls.on_open = [&](bool created) {
+    if (!data.key.empty() && !data_known) store->put(data_event(data, clock.wall_us()));
     make_files_dir(controls.files_dir, created);
     desk.desk = open_desk(spec, observer);
     observer.open(controls.files_dir + "/run.log");

@@ -10,6 +10,7 @@
 #include "cli/chosen_point.h"
 #include "cli/config.h"
 #include "cli/run.h"
+#include "cli/same_data.h"
 #include "cli/train_network.h"
 #include "engine/error.h"
 #include "engine/rng.h"
@@ -54,6 +55,7 @@ TrainJob job_of_trial(const TrainOptions& options) {
   TrainJob job;
   job.name = "trial " + std::to_string(trial.id) + " of \"" + asked.experiment.name + "\"";
   job.setup = recorded_setup(asked);
+  require_same_data(asked.reader, asked.experiment, data_identity(job.setup));
   job.assignment.trial = trial.id;
   job.assignment.params = trial.params;
   job.assignment.seed = trial.seed;

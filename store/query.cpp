@@ -315,13 +315,23 @@ std::vector<EventRecord> Reader::events(const ExperimentRecord& experiment, std:
   std::vector<EventRecord> out;
   Statement rows(db_,
                  "SELECT at_trial, at_us, kind, body FROM event WHERE experiment = ?1 AND "
-                 "(?2 IS NULL OR at_trial = ?2) ORDER BY seq DESC LIMIT ?3");
+                 "(?2 IS NULL OR at_trial = ?2) AND kind != 'data_set' ORDER BY seq DESC LIMIT ?3");
   rows.bind(1, experiment.id).bind(2, trial).bind(3, count);
   while (rows.step())
     out.push_back({whole_or_none(rows, 0), rows.whole(1), std::string(rows.text(2)),
                    std::string(rows.text(3))});
   std::reverse(out.begin(), out.end());
   return out;
+}
+
+std::optional<std::string> Reader::last_note(const ExperimentRecord& experiment,
+                                             const std::string& kind) {
+  Statement rows(db_,
+                 "SELECT body FROM event WHERE experiment = ?1 AND at_trial IS NULL AND kind = ?2 "
+                 "ORDER BY seq DESC LIMIT 1");
+  rows.bind(1, experiment.id).bind(2, std::string_view(kind));
+  if (!rows.step()) return std::nullopt;
+  return std::string(rows.text(0));
 }
 
 std::vector<EventLogged> Reader::facts(const ExperimentRecord& experiment) {

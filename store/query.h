@@ -119,8 +119,12 @@ class Reader {
 
   std::vector<SessionRecord> sessions(const ExperimentRecord& experiment);
   // The newest ones, oldest first. trial: only those that name it.
+  // Those that a program reads, such as the data's identity, are not told.
   std::vector<EventRecord> events(const ExperimentRecord& experiment, std::int64_t count,
                                   std::optional<TrialId> trial = std::nullopt);
+
+  // The body of the newest event of a kind that is no trial's; nullopt: there is none.
+  std::optional<std::string> last_note(const ExperimentRecord& experiment, const std::string& kind);
   // The event log as another run can repeat it.
   std::vector<EventLogged> facts(const ExperimentRecord& experiment);
   std::vector<RunningRecord> running(const ExperimentRecord& experiment);

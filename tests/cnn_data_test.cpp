@@ -216,6 +216,11 @@ TEST(CnnSplit, AppliesLimitsBeforeTheSplit) {
   EXPECT_EQ(split.test.size(), 5U);
   spec.validation_count = 50;
   expect_refused([&] { make_split(spec, files, 7); }, {"leaves none"});
+  spec.validation_count = 0;
+  spec.validation_fraction = 0.01;
+  expect_refused([&] { make_split(spec, files, 7); }, {"50 training samples", "less than one"});
+  spec.validation_fraction = 0.0;
+  EXPECT_TRUE(make_split(spec, files, 7).validation.empty());
 }
 
 TEST(CnnSynthetic, IsTheSameEveryTime) {

@@ -96,6 +96,26 @@ int status_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+TEST_F(DataCache, IsListedAndRemoved) {
+  EXPECT_THAT(cache_entries(path("cache")), testing::IsEmpty());
+  const Dataset data = load();
+  write("cache/data/letters-0123456789abcdef.images.host.7.part", Bytes(10));
+  write("cache/data/notes.txt", Bytes(10));
+  auto entries = cache_entries(path("cache"));
+  ASSERT_EQ(entries.size(), 2U);
+  if (!entries[0].contents) std::swap(entries[0], entries[1]);
+  ASSERT_TRUE(entries[0].contents);
+  EXPECT_EQ(entries[0].contents->train, 4);
+  EXPECT_EQ(entries[0].bytes, fs::file_size(data.cache_file));
+  EXPECT_FALSE(entries[1].being_made) << "nobody holds its lock";
+  for (const CacheEntry& entry : entries) remove_cache_entry(path("cache"), entry);
+  EXPECT_THAT(cache_entries(path("cache")), testing::IsEmpty());
+  EXPECT_TRUE(fs::exists(path("cache/data/notes.txt")));
+  EXPECT_EQ(*data.pixels(data.train, 0), 'h') << "who has it mapped keeps it";
+  EXPECT_EQ(text(), "hello");
+  EXPECT_EQ(readings(), 2);
+}
+
 TEST_F(DataCache, IsMadeOnceAndMapped) {
   const Dataset data = load();
   EXPECT_EQ(data.height, 2);

@@ -127,6 +127,27 @@ TEST_F(ImageFolderTest, AllBrokenPicturesAreNamedTogether) {
   expect_refused([&] { load(); }, {path("pets/train/cat/broken.png") + ": is damaged",
                                    path("pets/test/dog/none.jpg") + ": is neither"});
   EXPECT_TRUE(fs::is_empty(path("cache/data"))) << "nothing half is left";
+  // Also where their sizes are asked for first, of which only some tell that they are broken.
+  spec_.image_folder.height = spec_.image_folder.width = 0;
+  Bytes cut = png_of(4, 4, {Png::grey}, std::vector<int>(16, 1));
+  cut.resize(50);
+  write("pets/train/dog/cut.png", cut);
+  expect_refused([&] { load(); }, {"broken.png: is damaged", "none.jpg: is neither",
+                                   path("pets/train/dog/cut.png") + ": is damaged"});
+}
+
+TEST_F(ImageFolderTest, APictureBesideTheClassesIsNotDropped) {
+  split_pets();
+  picture("train/lost.png", 1);
+  expect_refused([&] { load(); }, {path("pets/train/lost.png"), "beside the folders", "move it"});
+  fs::remove(path("pets/train/lost.png"));
+  picture("test/lost.png", 1);
+  picture("test/too.png", 1);
+  expect_refused([&] { load(); }, {path("pets/test/lost.png"), "as 1 more"});
+  fs::remove(path("pets/test/lost.png"));
+  fs::remove(path("pets/test/too.png"));
+  picture("cover.png", 1);  // where the parts are, no class is expected
+  EXPECT_EQ(load()->train.count, 3);
 }
 
 TEST_F(ImageFolderTest, WhatIsNoPictureIsPassedOverOrRefused) {
@@ -182,6 +203,39 @@ TEST_F(ImageFolderTest, APlanKnowsItsShapeWithoutDecoding) {
   EXPECT_EQ(estimate.parameters, 8 * 8 * 3 * 2 + 2);
   EXPECT_EQ(estimate.shared_bytes, 5U * (8 * 8 * 3 + 2));
   expect_refused([&] { prepare_cnn(setup); }, {"broken.png", "is damaged"});
+  expect_refused([&] { cnn_data_notes(setup); }, {"broken.png", "is damaged"});
+}
+
+TEST_F(ImageFolderTest, ClassesWithoutValidationAndOtherContentAreTold) {
+  for (int i = 0; i < 8; ++i) {
+    picture("train/cat/" + std::to_string(i) + ".png", 10 + i);
+    picture("train/dog/" + std::to_string(i) + ".png", 50 + i);
+    picture("test/dog/" + std::to_string(i) + ".png", 90 + i);
+  }
+  TrainerSetup setup;
+  setup.data_dir = path("pets");
+  setup.cache_dir = path("cache");
+  const auto with = [&](const std::string& validation) {
+    setup.config = R"({"name": "cnn", "dataset": {"image_folder": {}}, "epochs": 1,
+      "validation": )" +
+                   validation +
+                   R"(, "optimizer": {"name": "sgd", "learning_rate": 0.1}, "layers": []})";
+    return setup;
+  };
+  ASSERT_EQ(cnn_data_notes(with("1")).size(), 1U);
+  EXPECT_THAT(cnn_data_notes(with("1")).front(),
+              testing::HasSubstr("validation part has 1 image, and none of class "));
+  EXPECT_THAT(cnn_data_notes(with("0")), testing::IsEmpty());
+  EXPECT_THAT(make_cnn_planner(with("0.01"))->estimate({}).infeasible,
+              testing::HasSubstr("less than one"));
+  const DataIdentity before = cnn_data_identity(setup);
+  EXPECT_EQ(before.key.size(), 16U);
+  EXPECT_EQ(before.name, "image_folder in " + path("pets"));
+  fs::rename(path("pets"), path("moved"));
+  setup.data_dir = path("moved");
+  EXPECT_EQ(cnn_data_identity(setup).key, before.key) << "it is the content that counts";
+  fs::remove(path("moved/test/dog/7.png"));
+  EXPECT_NE(cnn_data_identity(setup).key, before.key);
 }
 
 TEST(ImageFolderSettings, AreCheckedWithPlaceAndRemedy) {

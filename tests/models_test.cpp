@@ -255,6 +255,37 @@ TEST_F(Models, TheDataOfAModelIsFoundFromAnywhere) {
   EXPECT_EQ(shell("$BROOD predict m.safetensors --test --json --data-dir there").output, here);
 }
 
+TEST_F(Models, DataThatChangedIsRefusedByName) {
+  for (int i = 0; i < 24; ++i) {
+    fs::create_directories(path(i % 2 == 0 ? "pets/cat" : "pets/dog"));
+    Bitmap picture(8, 8, {});
+    picture.set(i % 8, i / 8, {255, static_cast<std::uint8_t>(i), 0});
+    write_png(path((i % 2 == 0 ? "pets/cat/" : "pets/dog/") + std::to_string(i) + ".png"), picture);
+  }
+  std::string text = config(kTwo, "", 2);
+  const std::string data = R"({"synthetic": {"classes": 4, "size": 10, "train": 200, "test": 70}})";
+  text.replace(text.find(data), data.size(), R"({"image_folder": {"path": "pets"}})");
+  text.replace(text.find(R"("limit_test": 50,)"), 17, "");
+  write("m.json", text);
+  run("$BROOD run m.json -q");
+  run("$BROOD resume m.db -q && $BROOD replay 0 m.db && mv pets/cat/0.png gone.png");
+  for (const std::string command :
+       {"run m.json", "resume m.db -q", "replay 0 m.db", "train m.db --trial 0"}) {
+    const Result result = shell("$BROOD " + command);
+    EXPECT_EQ(result.status, 2) << command;
+    EXPECT_THAT(result.output, HasSubstr("its data has changed: image_folder in ")) << command;
+    EXPECT_THAT(result.output, HasSubstr("Put the files back")) << command;
+  }
+  run("mv gone.png pets/cat/0.png && $BROOD resume m.db -q");
+  const std::string cache = "XDG_CACHE_HOME=$PWD/cache $BROOD ";
+  run(cache + "train m.json --param learning_rate=0.01 -q");
+  EXPECT_THAT(shell(cache + "data cache").output, HasSubstr("8x8x3"));
+  EXPECT_EQ(shell(cache + "data cache --remove nothing").status, 2);
+  EXPECT_THAT(shell(cache + "data cache --remove image_folder").output,
+              HasSubstr("removed 1 file"));
+  EXPECT_TRUE(fs::is_empty(path("cache/brood/data")));
+}
+
 TEST_F(Models, SayWhatIsWrongAndWhatToDo) {
   write("m.json", config(kTwo));
   write("program.json", R"({"version": 1, "experiment": {"name": "p"},

@@ -51,6 +51,14 @@ void prepare_trainer(const TrainerSetup& setup) {
   if (setup.name == "cnn") prepare_cnn(setup);
 }
 
+DataIdentity data_identity(const TrainerSetup& setup) {
+  return setup.name == "cnn" ? cnn_data_identity(setup) : DataIdentity{};
+}
+
+std::vector<std::string> data_notes(const TrainerSetup& setup) {
+  return setup.name == "cnn" ? cnn_data_notes(setup) : std::vector<std::string>();
+}
+
 std::unique_ptr<Planner> make_planner(const TrainerSetup& setup) {
   if (setup.name == "cnn") return make_cnn_planner(setup);
   if (setup.name == "command") return make_command_planner(setup);

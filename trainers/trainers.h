@@ -8,6 +8,7 @@
 
 #include "engine/error.h"
 #include "engine/trainer.h"
+#include "trainers/data_identity.h"
 
 namespace brood {
 
@@ -28,6 +29,14 @@ std::string no_gpu_reason(std::string_view trainer);
 // Before the first trial: makes what all trials read, so that a broken file ends the run and not
 // each of its trials. Throws UserError.
 void prepare_trainer(const TrainerSetup& setup);
+
+// What a record keeps of the data, so that a change is noticed. Throws UserError for data that is
+// missing.
+DataIdentity data_identity(const TrainerSetup& setup);
+
+// What people should know of the data before they train on it, each a sentence. Decodes every image
+// of a data set that is not large. Throws UserError, as prepare_trainer does.
+std::vector<std::string> data_notes(const TrainerSetup& setup);
 
 // What a point will cost. Runs in the controller, so it never runs user code.
 std::unique_ptr<Planner> make_planner(const TrainerSetup& setup);

@@ -1,5 +1,6 @@
 #include "trainers/cnn/cnn.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 
@@ -10,6 +11,7 @@
 #include "trainers/cnn/network_spec.h"
 #include "trainers/cnn/plan.h"
 #include "trainers/cnn/training.h"
+#include "trainers/data/cache.h"
 
 namespace brood {
 
@@ -40,8 +42,8 @@ std::string missing_class(const std::string& metric, int classes) {
          std::to_string(classes - 1);
 }
 
-// The data set that a block names; nullopt for one that needs a point to be read.
-std::optional<data::DatasetSpec> dataset_of(const Template& block) {
+// What a block says of its data; nullopt for one that needs a point to be read.
+std::optional<cnn::NetworkSpec> data_part_of(const Template& block) {
   std::vector<Problem> problems;
   cnn::NetworkSpec spec;
   try {
@@ -51,7 +53,45 @@ std::optional<data::DatasetSpec> dataset_of(const Template& block) {
   }
   for (const Problem& problem : problems)
     if (problem.pointer.starts_with("/dataset")) return std::nullopt;
-  return spec.dataset;
+  return spec;
+}
+
+// The data set that a block names.
+std::optional<data::DatasetSpec> dataset_of(const Template& block) {
+  const auto spec = data_part_of(block);
+  return spec ? std::optional(spec->dataset) : std::nullopt;
+}
+
+// Decoded in seconds: looked at before a run is planned.
+constexpr std::uint64_t kQuickBytes = std::uint64_t{1} << 28;
+
+std::string few(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 8;
+  std::string out;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    out += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kShown) out += " and " + std::to_string(names.size() - kShown) + " more";
+  return out;
+}
+
+// The classes of which the validation part has no image; counts alone tell of some.
+std::string missing_classes(const cnn::NetworkSpec& spec, const data::Contents& contents,
+                            const data::Dataset* data, std::uint64_t seed) {
+  const cnn::DataShape shape = cnn::divided(spec, cnn::shape_of(contents));
+  if (shape.validation == 0) return "";
+  const std::string part = "the validation part has " + std::to_string(shape.validation) +
+                           (shape.validation == 1 ? " image" : " images");
+  if (data == nullptr)
+    return shape.validation < shape.classes
+               ? part + " for " + std::to_string(shape.classes) + " classes: some have none"
+               : "";
+  std::vector<bool> seen(static_cast<std::size_t>(shape.classes));
+  for (const std::uint32_t sample : cnn::make_split(spec, cnn::shape_of(*data), seed).validation)
+    seen[data->train.labels[sample]] = true;
+  std::vector<std::string> missing;
+  for (std::size_t i = 0; i < seen.size(); ++i)
+    if (!seen[i]) missing.push_back(data->class_names[i]);
+  return missing.empty() ? "" : part + ", and none of class " + few(missing);
 }
 
 // Before the first trial, so that a missing file ends the run and not each of its trials.
@@ -160,6 +200,29 @@ cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assig
   const auto input = input_of(setup, Template(setup.config), library, kernels, assignment);
   return cnn::describe(input.spec, *input.data, cnn::numeric_class(kernels), setup.seed,
                        assignment.seed);
+}
+
+DataIdentity cnn_data_identity(const TrainerSetup& setup) {
+  const auto dataset = dataset_of(Template(setup.config));
+  if (!dataset) return {};
+  const data::DatasetKey key = data::dataset_key(*dataset, places_of(setup));
+  return {key.text, dataset->format + (key.folder.empty() ? "" : " in " + key.folder)};
+}
+
+std::vector<std::string> cnn_data_notes(const TrainerSetup& setup) {
+  const auto spec = data_part_of(Template(setup.config));
+  if (!spec) return {};
+  const data::Places places = places_of(setup);
+  const data::Contents contents = data::dataset_contents(spec->dataset, places);
+  std::shared_ptr<const data::Dataset> data;
+  if (contents.bytes() <= kQuickBytes) data = data::load_dataset(spec->dataset, places);
+  try {
+    const std::string missing = missing_classes(*spec, contents, data.get(), setup.seed);
+    if (missing.empty()) return {};
+    return {missing + "; a larger \"validation\" measures all of them"};
+  } catch (const UserError&) {
+    return {};  // no point can be trained, and each says so
+  }
 }
 
 void prepare_cnn(const TrainerSetup& setup) {

@@ -8,6 +8,7 @@
 #include "engine/error.h"
 #include "engine/trainer.h"
 #include "trainers/cnn/model.h"
+#include "trainers/data_identity.h"
 
 namespace brood {
 
@@ -27,6 +28,10 @@ cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assig
 
 // Decodes the data set that the block names at every point into its cache, if it is one alone.
 void prepare_cnn(const TrainerSetup& setup);
+
+// As trainers.h has them.
+DataIdentity cnn_data_identity(const TrainerSetup& setup);
+std::vector<std::string> cnn_data_notes(const TrainerSetup& setup);
 
 // What is wrong with a trainer block whose references are resolved. Pointers are relative to it.
 std::vector<Problem> check_cnn(const std::string& resolved_json);

@@ -25,6 +25,10 @@ DataShape divided(const NetworkSpec& spec, DataShape shape) {
                          ? spec.validation_count
                          : static_cast<std::int64_t>(
                                std::floor(spec.validation_fraction * static_cast<double>(all)));
+  if (shape.validation == 0 && spec.validation_fraction > 0.0)
+    throw UserError("the share of " + std::to_string(all) +
+                    " training samples that \"validation\" asks for is less than one; use a larger "
+                    "share, a whole number, or 0 for no validation");
   shape.train = all - shape.validation;
   if (shape.train < 1)
     throw UserError("validation takes " + std::to_string(shape.validation) + " of the " +

@@ -105,6 +105,16 @@ std::optional<Contents> cached_contents(const Source& source, const std::string&
   return cache_contents(path_of(source, data, key.text), key.text);
 }
 
+DatasetKey dataset_key(const DatasetSpec& spec, const Places& places) {
+  const std::unique_ptr<Source> source = open_source(spec, places);
+  const std::vector<std::string> files = source->files();
+  if (files.empty()) return {};
+  const std::string folder = places.cache_dir.empty() ? default_cache_dir() : places.cache_dir;
+  fs::path common = fs::path(files.front()).parent_path();
+  while (!files.back().starts_with((common / "").string())) common = common.parent_path();
+  return {key_of(*source, folder + "/data").text, common.string()};
+}
+
 Dataset cached_dataset(Source& source, const std::string& folder) {
   const std::string data = folder_of(folder);
   const SourceKey key = key_of(source, data);

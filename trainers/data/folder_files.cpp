@@ -74,7 +74,29 @@ std::vector<std::string> pictures_in(const std::string& path) {
   return out;
 }
 
+// One beside the folders of the classes belongs to none, and was meant for one.
+void refuse_strays(const std::string& root) {
+  std::error_code error;
+  std::vector<std::string> strays;
+  fs::directory_iterator at(root, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    const std::string name = at->path().filename().string(), ending = ending_of(at->path());
+    std::error_code unknown;
+    if (!name.starts_with(".") && (contains(kRead, ending) || contains(kOther, ending)) &&
+        !at->is_directory(unknown))
+      strays.push_back(at->path().string());
+  }
+  if (error) cannot_read(root, error);
+  if (strays.empty()) return;
+  std::sort(strays.begin(), strays.end());
+  throw UserError(
+      strays.front() + ": lies beside the folders of the classes" +
+      (strays.size() > 1 ? ", as " + std::to_string(strays.size() - 1) + " more pictures do" : "") +
+      "; move it into the folder of its class, or elsewhere");
+}
+
 std::vector<FolderFile> list_part(const std::string& root, const std::vector<std::string>& names) {
+  refuse_strays(root);
   std::vector<FolderFile> out;
   for (const std::string& name : folders_in(root)) {
     const std::string folder = (fs::path(root) / name).string();

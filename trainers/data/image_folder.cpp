@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr int kSideMax = 2048;
 constexpr std::int64_t kBlockBytes = std::int64_t{1} << 25;  // decoded before they are put
-constexpr std::size_t kNamedMax = 10;                        // broken files in a message
+constexpr std::size_t kNamedMax = 50;                        // broken files in a message
 
 [[noreturn]] void broken(const std::vector<std::string>& failures) {
   std::string text = failures.front();
@@ -78,11 +78,17 @@ class ImageFolder final : public Source {
   PictureSize common() const {
     const std::vector<std::string> paths = files();
     std::vector<PictureSize> sizes(paths.size());
-    const auto failures = on_all_cores(static_cast<std::int64_t>(paths.size()), [&](auto i) {
+    const auto count = static_cast<std::int64_t>(paths.size());
+    const auto failures = on_all_cores(count, [&](auto i) {
       const auto at = static_cast<std::size_t>(i);
       sizes[at] = picture_size(picture_bytes(paths[at]), paths[at]);
     });
-    if (!failures.empty()) broken(failures);
+    // Then all that are broken are wanted, not those alone whose first bytes show it.
+    if (!failures.empty())
+      broken(on_all_cores(count, [&](auto i) {
+        const auto at = static_cast<std::size_t>(i);
+        decode_picture(picture_bytes(paths[at]), paths[at]);
+      }));
     for (std::size_t i = 1; i < sizes.size(); ++i)
       if (sizes[i] != sizes.front())
         throw UserError(paths[i] + ": has " + text(sizes[i]) + " pixels, " + paths.front() + " " +
