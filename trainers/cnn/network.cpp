@@ -195,22 +195,25 @@ void Network::backward(const Pass& pass) {
   }
 }
 
+std::vector<float> starting_values(const Parameter& parameter, Rng rng) {
+  std::vector<float> values(static_cast<std::size_t>(count(parameter)));
+  const double bound = bound_of(parameter);
+  for (float& value : values) {
+    if (parameter.start == Parameter::Start::one)
+      value = 1.0F;
+    else if (parameter.start != Parameter::Start::zero)
+      value = static_cast<float>(bound * (2 * rng.uniform() - 1));
+  }
+  return values;
+}
+
 void Network::initialise(std::uint64_t seed) {
   const Rng all(seed, 0, Purpose::init);
   std::uint32_t part = 0;
   for (const Slot& slot : slots()) {
     const Parameter& parameter = *slot.parameter;
     std::vector<float> values(static_cast<std::size_t>(count(parameter)));
-    if (slot.prefix.empty()) {
-      Rng rng = all.split(part++);
-      const double bound = bound_of(parameter);
-      for (float& value : values) {
-        if (parameter.start == Parameter::Start::one)
-          value = 1.0F;
-        else if (parameter.start != Parameter::Start::zero)
-          value = static_cast<float>(bound * (2 * rng.uniform() - 1));
-      }
-    }
+    if (slot.prefix.empty()) values = starting_values(parameter, all.split(part++));
     scatter(parameter, values, slot.data);
   }
   if (optimizer_.ema == 0.0) return;

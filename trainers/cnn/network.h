@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/rng.h"
 #include "trainers/cnn/kernels.h"
 #include "trainers/cnn/layers.h"
 #include "trainers/cnn/memory.h"
@@ -33,6 +34,10 @@ struct Mixing {
   std::span<const std::uint16_t> labels;
   std::span<const double> shares;
 };
+
+// Of an array, drawn from its part of the trial's stream: part i for the i-th of the arrays that a
+// network trains or keeps as statistics.
+std::vector<float> starting_values(const Parameter& parameter, Rng rng);
 
 // Allocates everything when made and nothing later. One thread.
 class Network {

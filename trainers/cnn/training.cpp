@@ -14,6 +14,7 @@
 #include "trainers/cnn/checkpoint.h"
 #include "trainers/cnn/model.h"
 #include "trainers/cnn/network.h"
+#include "trainers/cnn/progress.h"
 #include "trainers/cnn/schedule.h"
 
 namespace brood::cnn {
@@ -25,17 +26,6 @@ using Clock = std::chrono::steady_clock;
 // How long step() works before it returns, so that a worker can answer.
 constexpr auto kSlice = std::chrono::milliseconds(30);
 
-std::string bits_text(std::uint64_t bits) { return std::to_string(bits); }
-
-std::uint64_t bits_of(const Checkpoint& checkpoint, const std::string& key) {
-  const std::string& text = checkpoint.text(key);
-  std::uint64_t bits = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bits);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw UserError("its entry \"" + key + "\" is \"" + text + "\", not a whole number");
-  return bits;
-}
-
 // Of this process, which may have had other trials.
 double peak_memory_bytes() {
   rusage usage{};
@@ -43,28 +33,11 @@ double peak_memory_bytes() {
   return 1024.0 * static_cast<double>(usage.ru_maxrss);
 }
 
-// Sums over the samples seen so far of one part of the data.
-struct Tally {
-  struct Class {
-    std::int64_t samples = 0, correct = 0;
-  };
-
-  std::int64_t samples = 0, correct = 0;
-  double loss = 0.0;
-  std::vector<Class> classes;  // empty unless asked for
-
-  void clear() {
-    samples = correct = 0;
-    loss = 0.0;
-    std::fill(classes.begin(), classes.end(), Class{});
-  }
-
-  void add(const BatchResult& batch, std::int64_t size) {
-    samples += size;
-    correct += batch.correct;
-    loss += batch.loss;
-  }
-};
+void add(Tally& tally, const BatchResult& batch, std::int64_t size) {
+  tally.samples += size;
+  tally.correct += batch.correct;
+  tally.loss += batch.loss;
+}
 
 class CnnTraining final : public Training {
  public:
@@ -72,7 +45,6 @@ class CnnTraining final : public Training {
       : input_(std::move(input)),
         spec_(input_.spec),
         data_(*input_.data),
-        epoch_(assignment.first_epoch),
         seed_(assignment.seed),
         dropout_key_(Rng(assignment.seed, 0, Purpose::dropout).bits()),
         augmenter_(spec_.augment, data_, assignment.seed),
@@ -89,9 +61,8 @@ class CnnTraining final : public Training {
     labels_.resize(batch);
     partner_labels_.resize(batch);
     shares_.resize(batch);
-    if (spec_.report_classes)
-      for (std::size_t i = 1; i < kParts; ++i)
-        tallies_[i].classes.resize(static_cast<std::size_t>(data_.classes));
+    progress_.epoch = assignment.first_epoch;
+    progress_.count_classes(spec_, data_.classes);
     if (assignment.resume_from.empty()) {
       if (assignment.first_epoch != 1)
         throw UserError("trial starts at epoch " + std::to_string(assignment.first_epoch) +
@@ -109,12 +80,12 @@ class CnnTraining final : public Training {
     auto now = start;
     std::optional<Report> report;
     do {
-      const bool training = phase_ == Phase::train;
+      const bool training = progress_.phase == Phase::train;
       work();
       const auto then = now;
       now = Clock::now();
       if (training) train_seconds_ += std::chrono::duration<double>(now - then).count();
-      if (phase_ == Phase::done) {
+      if (progress_.phase == Phase::done) {
         seconds_ += std::chrono::duration<double>(now - start).count();
         report = finish_epoch();
       }
@@ -125,36 +96,15 @@ class CnnTraining final : public Training {
 
   void save(const std::string& path) const override {
     Checkpoint out;
-    const auto add = [&out](const std::string& key, std::uint64_t bits) {
-      out.metadata.emplace_back(key, bits_text(bits));
-    };
-    out.metadata.emplace_back("format", kCheckpointFormat);
-    out.metadata.emplace_back("model", to_json(description_));
-    add("epoch", static_cast<std::uint64_t>(epoch_));
-    add("batch", static_cast<std::uint64_t>(batch_));
-    add("phase", static_cast<std::uint64_t>(phase_));
-    add("position", static_cast<std::uint64_t>(position_));
-    for (std::size_t i = 0; i < kParts; ++i) {
-      const std::string prefix = kPartNames[i];
-      add(prefix + "_samples", static_cast<std::uint64_t>(tallies_[i].samples));
-      add(prefix + "_correct", static_cast<std::uint64_t>(tallies_[i].correct));
-      add(prefix + "_loss", std::bit_cast<std::uint64_t>(tallies_[i].loss));
-      for (std::size_t c = 0; c < tallies_[i].classes.size(); ++c) {
-        const std::string name = prefix + "_class_" + std::to_string(c);
-        add(name + "_samples", static_cast<std::uint64_t>(tallies_[i].classes[c].samples));
-        add(name + "_correct", static_cast<std::uint64_t>(tallies_[i].classes[c].correct));
-      }
-    }
+    write_progress(progress_, to_json(description_), out);
     out.arrays = network_->arrays();
     write_checkpoint(path, out);
   }
 
-  std::int64_t steps() const override { return batch_; }
+  std::int64_t steps() const override { return progress_.batch; }
 
  private:
-  enum class Phase : std::uint8_t { train, validation, test, done };
-  static constexpr std::size_t kParts = 3;
-  static constexpr const char* kPartNames[kParts] = {"train", "val", "test"};
+  using Phase = TrialProgress::Phase;
 
   // Data of files is mapped and shared; a trial is not charged for it.
   std::uint64_t own_data_bytes() const { return data_.made_up ? data_.bytes() : 0; }
@@ -174,34 +124,11 @@ class CnnTraining final : public Training {
   void resume(const std::string& path) {
     try {
       const Checkpoint from = read_checkpoint(path);
-      if (from.text("format") != kCheckpointFormat)
-        throw UserError("its format is \"" + from.text("format") + "\", expected \"" +
-                        kCheckpointFormat + "\"");
+      read_progress(from, progress_);
       network_->restore(from.arrays);
-      const auto number = [&from](const std::string& key) {
-        return static_cast<std::int64_t>(bits_of(from, key) & 0x7fff'ffff'ffffU);
-      };
-      if (number("epoch") != epoch_)
-        throw UserError("it continues at epoch " + std::to_string(number("epoch")) +
-                        ", the trial at epoch " + std::to_string(epoch_));
-      batch_ = number("batch");
-      if (number("phase") >= static_cast<std::int64_t>(Phase::done))
-        throw UserError("its phase is " + std::to_string(number("phase")));
-      phase_ = static_cast<Phase>(number("phase"));
-      position_ = number("position");
-      for (std::size_t i = 0; i < kParts; ++i) {
-        const std::string prefix = kPartNames[i];
-        tallies_[i].samples = number(prefix + "_samples");
-        tallies_[i].correct = number(prefix + "_correct");
-        tallies_[i].loss = std::bit_cast<double>(bits_of(from, prefix + "_loss"));
-        for (std::size_t c = 0; c < tallies_[i].classes.size(); ++c) {
-          const std::string name = prefix + "_class_" + std::to_string(c);
-          tallies_[i].classes[c] = {number(name + "_samples"), number(name + "_correct")};
-        }
-      }
-      if (position_ > static_cast<std::int64_t>(part().size()))
+      if (progress_.position > static_cast<std::int64_t>(part().size()))
         throw UserError("it was made with more samples");
-      samples_before_ = tallies_[0].samples;
+      samples_before_ = progress_.parts[0].samples;
     } catch (const UserError& problem) {
       const std::string why = problem.what();
       throw TrialFailure(
@@ -213,22 +140,23 @@ class CnnTraining final : public Training {
 
   // Part 0 is shuffled anew in every epoch, by (trial's seed, epoch).
   void shuffle() {
-    const auto order = shuffled(static_cast<std::int64_t>(split_.train.size()),
-                                Rng(seed_, static_cast<std::uint64_t>(epoch_), Purpose::shuffle));
+    const auto order =
+        shuffled(static_cast<std::int64_t>(split_.train.size()),
+                 Rng(seed_, static_cast<std::uint64_t>(progress_.epoch), Purpose::shuffle));
     order_.resize(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) order_[i] = split_.train[order[i]];
   }
 
   const std::vector<std::uint32_t>& part() const {
-    if (phase_ == Phase::train) return split_.train;
-    return phase_ == Phase::validation ? split_.validation : split_.test;
+    if (progress_.phase == Phase::train) return split_.train;
+    return progress_.phase == Phase::validation ? split_.validation : split_.test;
   }
 
   void load_train(std::int64_t size) {
     for (std::int64_t i = 0; i < size; ++i) {
       const auto place = static_cast<std::size_t>(i);
-      const std::uint32_t sample = order_[static_cast<std::size_t>(position_ + i)];
-      const Augmenter::Sample image = augmenter_.image(epoch_, sample, split_.train);
+      const std::uint32_t sample = order_[static_cast<std::size_t>(progress_.position + i)];
+      const Augmenter::Sample image = augmenter_.image(progress_.epoch, sample, split_.train);
       labels_[place] = data_.train.labels[sample];
       if (!image.other) {
         network_->set_image(static_cast<int>(i), image.pixels);
@@ -245,24 +173,26 @@ class CnnTraining final : public Training {
     network_->use_average(false);
     load_train(size);
     const Mixing mixing{{partner_labels_.data(), count}, {shares_.data(), count}};
-    tallies_[0].add(
-        network_->train({labels_.data(), count}, dropout_key_, static_cast<std::uint64_t>(batch_),
+    add(progress_.parts[0],
+        network_->train({labels_.data(), count}, dropout_key_,
+                        static_cast<std::uint64_t>(progress_.batch),
                         augmenter_.mixes() ? &mixing : nullptr),
         size);
-    network_->update(learning_rate(spec_, network_->plan().steps_per_epoch(), batch_), batch_ + 1);
-    ++batch_;
+    network_->update(learning_rate(spec_, network_->plan().steps_per_epoch(), progress_.batch),
+                     progress_.batch + 1);
+    ++progress_.batch;
   }
 
   void evaluate_batch(std::int64_t size) {
     network_->use_average(true);
-    const Images& images = phase_ == Phase::test ? data_.test : data_.train;
+    const Images& images = progress_.phase == Phase::test ? data_.test : data_.train;
     for (std::int64_t i = 0; i < size; ++i) {
-      const std::uint32_t sample = part()[static_cast<std::size_t>(position_ + i)];
+      const std::uint32_t sample = part()[static_cast<std::size_t>(progress_.position + i)];
       network_->set_image(static_cast<int>(i), data_.pixels(images, sample));
       labels_[static_cast<std::size_t>(i)] = images.labels[sample];
     }
-    Tally& tally = tallies_[static_cast<std::size_t>(phase_)];
-    tally.add(network_->evaluate({labels_.data(), static_cast<std::size_t>(size)}), size);
+    Tally& tally = progress_.parts[static_cast<std::size_t>(progress_.phase)];
+    add(tally, network_->evaluate({labels_.data(), static_cast<std::size_t>(size)}), size);
     if (tally.classes.empty()) return;
     for (std::size_t i = 0; i < static_cast<std::size_t>(size); ++i) {
       ++tally.classes[labels_[i]].samples;
@@ -274,18 +204,18 @@ class CnnTraining final : public Training {
   void work() {
     const auto count = static_cast<std::int64_t>(part().size());
     const std::int64_t size =
-        std::min<std::int64_t>(count - position_, network_->plan().batch_size);
-    if (phase_ == Phase::train)
+        std::min<std::int64_t>(count - progress_.position, network_->plan().batch_size);
+    if (progress_.phase == Phase::train)
       train_batch(size);
     else
       evaluate_batch(size);
-    position_ += size;
-    if (position_ < count) return;
-    position_ = 0;
-    do {
-      phase_ = static_cast<Phase>(static_cast<std::uint8_t>(phase_) + 1);
-    } while (phase_ != Phase::done &&
-             (part().empty() || (phase_ == Phase::test && !spec_.evaluate_test)));
+    progress_.position += size;
+    if (progress_.position < count) return;
+    const std::int64_t samples[TrialProgress::kParts] = {
+        static_cast<std::int64_t>(split_.train.size()),
+        static_cast<std::int64_t>(split_.validation.size()),
+        spec_.evaluate_test ? static_cast<std::int64_t>(split_.test.size()) : 0};
+    progress_.next_phase(samples);
   }
 
   // The planner's figures, so that a constraint means the same before and after.
@@ -298,48 +228,17 @@ class CnnTraining final : public Training {
     report.metrics.push_back({"peak_memory_bytes", peak_memory_bytes(), false});
   }
 
-  // A network of NaN answers every image alike, and its accuracy is a number like any other.
-  void require_finite(const Report& report) const {
-    const Metric* objective = report.find(input_.objective);
-    const bool told = objective != nullptr && !std::isfinite(objective->value);
-    if (input_.objective.empty() || told) return;
-    for (const char* part : kPartNames) {
-      const Metric* loss = report.find(std::string(part) + "_loss");
-      if (loss != nullptr && !std::isfinite(loss->value))
-        throw TrialFailure(Cause::nan, loss->name + " became " +
-                                           (std::isnan(loss->value) ? "NaN" : "infinite") +
-                                           " in epoch " + std::to_string(report.epoch));
-    }
-  }
-
   Report finish_epoch() {
-    Report report;
-    report.epoch = epoch_;
-    for (std::size_t i = 0; i < kParts; ++i) {
-      const Tally& tally = tallies_[i];
-      if (tally.samples == 0) continue;
-      const auto samples = static_cast<double>(tally.samples);
-      const std::string prefix = kPartNames[i];
-      report.metrics.push_back({prefix + "_loss", tally.loss / samples});
-      report.metrics.push_back(
-          {prefix + "_accuracy", static_cast<double>(tally.correct) / samples});
-      for (std::size_t c = 0; c < tally.classes.size(); ++c)
-        if (tally.classes[c].samples > 0)
-          report.metrics.push_back({prefix + "_accuracy_class_" + std::to_string(c),
-                                    static_cast<double>(tally.classes[c].correct) /
-                                        static_cast<double>(tally.classes[c].samples)});
-    }
-    require_finite(report);
+    Report report = report_of(progress_);
+    require_finite(report, input_.objective);
     if (spec_.report_cost) report_cost(report);
     report.metrics.push_back({"seconds", seconds_, false});
     // Of what was trained here: a checkpoint's share of the epoch took another process's time.
-    if (const std::int64_t here = tallies_[0].samples - samples_before_; here > 0)
+    if (const std::int64_t here = progress_.parts[0].samples - samples_before_; here > 0)
       report.metrics.push_back(
           {"images_per_second", static_cast<double>(here) / std::max(train_seconds_, 1e-9), false});
     samples_before_ = 0;
-    ++epoch_;
-    phase_ = Phase::train;
-    for (Tally& tally : tallies_) tally.clear();
+    progress_.next_epoch();
     seconds_ = train_seconds_ = 0.0;
     shuffle();
     return report;
@@ -354,14 +253,10 @@ class CnnTraining final : public Training {
   std::vector<double> shares_;                          // of the batch's own labels
   std::vector<std::uint32_t> order_;                    // of the training part in this epoch
 
-  int epoch_;  // under way; 1, 2, ...
   const std::uint64_t seed_, dropout_key_;
   Augmenter augmenter_;
   const Description description_;  // for whoever finds the checkpoint
-  std::int64_t batch_ = 0;         // training batches done since the start
-  Phase phase_ = Phase::train;
-  std::int64_t position_ = 0;  // samples of the phase's part done
-  Tally tallies_[kParts];
+  TrialProgress progress_;
   std::int64_t samples_before_ = 0;             // of this epoch's training, before the checkpoint
   double seconds_ = 0.0, train_seconds_ = 0.0;  // of this epoch, in this process
 };

@@ -1,0 +1,321 @@
+// Goal: the trainer of a device trains what the CPU's trains, fusion is invisible, and failures
+// stay with whom they belong to. Method: the whole trainer on the emulated device (runtime.h), in
+// the company of other trials, in other slots, stopped and resumed at any step, with failures on
+// request; checkpoints go from device to CPU and back.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/resolve.h"
+#include "tests/trainers_drive.h"
+#include "trainers/cnn/cuda/fused.h"
+#include "trainers/cnn/kernels.h"
+
+namespace brood::cnn::cuda {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr double kHuge = 99.0;  // a learning rate that stands for one of 1e38
+
+constexpr const char* kBlock = R"({"name": "cnn", "epochs": 3, "batch_size": 8, "validation": 10,
+  "dataset": {"synthetic": {"classes": 3, "size": 6, "train": 31, "test": 9}},
+  "evaluate_test": true, "report": ["class_accuracy"],
+  "optimizer": {"name": "sgd", "learning_rate": {"$param": "lr"}, "momentum": 0.9},
+  "augment": [{"flip": {}}, {"translate": {"pixels": 1}}],
+  "layers": [{"conv": {"filters": {"$param": "filters"}, "kernel": 3, "batch_norm": true,
+                       "activation": "relu"}},
+             {"max_pool": {"size": 2}},
+             {"dropout": {"rate": {"$param": "dropout"}}}]})";
+
+class Device {
+ public:
+  explicit Device(int slots = 4, EmulatedDevice device = {}, FusedOptions options = small())
+      : block_(std::make_shared<const Template>(kBlock)) {
+    Offer offer;
+    offer.device = "cuda:0";
+    offer.slots = slots;
+    trainer = make_fused(
+        offer, "val_loss", [this](const Assignment& a) { return input(a); },
+        make_emulated_runtime(device), options);
+  }
+
+  TrainingInput input(const Assignment& assignment) {
+    std::vector<Problem> problems;
+    TrainingInput out;
+    out.spec = parse_network(block_->resolve(assignment.params).json, problems);
+    EXPECT_TRUE(problems.empty());
+    if (out.spec.optimizer.learning_rate == kHuge) out.spec.optimizer.learning_rate = 1e38;
+    if (!data_) data_ = load_dataset(out.spec.dataset, std::string());
+    out.data = data_;
+    out.kernels = available_kernels().back();
+    out.experiment_seed = 5;
+    out.objective = "val_loss";
+    return out;
+  }
+
+  static FusedOptions small() {
+    FusedOptions options;
+    options.arena_bytes = std::int64_t{8} << 20;
+    options.watchdog = Millis{1000};
+    return options;
+  }
+
+  // Until each of so many slots has ended or failed; what each of them told.
+  std::vector<std::vector<Event>> to_end(std::vector<int> slots) {
+    std::vector<std::vector<Event>> out(static_cast<std::size_t>(trainer->offer().slots));
+    drive(*trainer, [&](const std::vector<Event>& events) {
+      for (; seen_ < events.size(); ++seen_) {
+        const Event& event = events[seen_];
+        out[static_cast<std::size_t>(event.slot)].push_back(event);
+        if (event.kind == Event::Kind::ended || event.kind == Event::Kind::failed)
+          std::erase(slots, event.slot);
+      }
+      return slots.empty();
+    });
+    seen_ = 0;
+    return out;
+  }
+
+  std::unique_ptr<Trainer> trainer;
+
+ private:
+  std::shared_ptr<const Template> block_;
+  std::shared_ptr<const Dataset> data_;
+  std::size_t seen_ = 0;
+};
+
+Assignment trial(TrialId id, double dropout = 0.25, std::int64_t filters = 4, double lr = 0.05) {
+  Assignment out = trial_of(id, 3);
+  out.seed = static_cast<std::uint64_t>(100 + id);
+  out.params.set("dropout", dropout);
+  out.params.set("filters", filters);
+  out.params.set("lr", lr);
+  return out;
+}
+
+std::vector<Metric> alone(const Assignment& assignment) {
+  Device device(1);
+  device.trainer->start(0, assignment);
+  return exact_metrics(device.to_end({0})[0]);
+}
+
+TEST(Fused, ATrialHasTheSameBitsAloneAndInAnyCompanyAndSlot) {
+  const std::vector<Metric> one = alone(trial(1)), two = alone(trial(2, 0.0, 4, 0.2));
+  ASSERT_EQ(one.size(), 3U * 12U);
+  EXPECT_NE(one, two);
+  Device device(5);
+  device.trainer->start(4, trial(1));
+  device.trainer->start(0, trial(2, 0.0, 4, 0.2));
+  device.trainer->start(2, trial(3, 0.5));
+  device.trainer->start(1, trial(4, 0.25, 5));  // of another shape
+  const auto told = device.to_end({0, 1, 2, 4});
+  EXPECT_EQ(exact_metrics(told[4]), one);
+  EXPECT_EQ(exact_metrics(told[0]), two);
+  EXPECT_EQ(exact_metrics(told[1]), alone(trial(4, 0.25, 5)));
+  EXPECT_THAT(story(told[4]), ElementsAre("report 1", "report 2", "report 3", "ended 3"));
+  // In slots that others have left, in another order of threads, with company that comes and goes.
+  EmulatedDevice reverse;
+  reverse.order = emulator::Order::reverse;
+  Device other(3, reverse);
+  other.trainer->start(0, trial(3, 0.5));
+  other.trainer->advance(Millis{1});
+  other.trainer->start(2, trial(1));
+  other.trainer->advance(Millis{1});
+  other.trainer->advance(Millis{1});
+  other.trainer->stop(0);
+  other.trainer->start(0, trial(5));
+  EXPECT_EQ(exact_metrics(other.to_end({2})[2]), one);
+}
+
+// The CPU's metrics up to rounding: the same images in the same order, the same masks.
+TEST(Fused, FollowsTheTrainingOfTheCpu) {
+  for (const double dropout : {0.0, 0.4}) {
+    const std::vector<Metric> device = alone(trial(1, dropout));
+    Device maker(1);
+    const auto training = make_training(maker.input(trial(1, dropout)), trial(1, dropout));
+    std::vector<Metric> cpu;
+    for (int epoch = 0; epoch < 3;)
+      if (const auto report = training->step()) {
+        ++epoch;
+        for (const Metric& metric : report->metrics)
+          if (metric.exact) cpu.push_back(metric);
+      }
+    ASSERT_EQ(device.size(), cpu.size());
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+      EXPECT_EQ(device[i].name, cpu[i].name);
+      EXPECT_NEAR(device[i].value, cpu[i].value, 2e-5 * (1.0 + std::abs(cpu[i].value)))
+          << device[i].name << " with dropout " << dropout;
+    }
+  }
+}
+
+TEST(Fused, GoesOnFromItsOwnAndFromTheCpusCheckpointsAndTheCpuFromItsOwn) {
+  const TestFolder folder;
+  const std::vector<Metric> whole = alone(trial(1));
+  Device device(2);
+  Assignment first = trial(1);
+  first.last_epoch = 2;
+  first.save_dir = folder.path("device");
+  first.save_every_epochs = 1;
+  device.trainer->start(1, first);
+  auto told = device.to_end({1})[1];
+  EXPECT_THAT(story(told), ElementsAre("report 1", "saved 1", "report 2", "saved 2", "ended 2"));
+  Assignment second = trial(1);
+  second.first_epoch = 3;
+  second.resume_from = told[3].path;
+  device.trainer->start(0, trial(2));
+  device.trainer->start(1, second);
+  const auto after = device.to_end({1})[1];
+  auto together = exact_metrics(told);
+  for (const Metric& metric : exact_metrics(after)) together.push_back(metric);
+  EXPECT_EQ(together, whole);
+
+  const auto last = [](Training& training) {
+    while (true)
+      if (auto report = training.step()) return report->find("val_loss")->value;
+  };
+  const double expected = after[0].report.find("val_loss")->value;
+  const auto cpu = make_training(device.input(second), second);
+  EXPECT_NEAR(last(*cpu), expected, 1e-4);
+
+  // From the CPU, in the middle of an epoch: after a few batches, and while it validates.
+  for (const int epochs : {0, 1}) {
+    Assignment whole_trial = trial(1);
+    const auto from = make_training(device.input(whole_trial), whole_trial);
+    for (int i = 0; i < epochs; ++i) last(*from);
+    const std::string path = folder.path("cpu" + std::to_string(epochs));
+    from->save(path);
+    Assignment resumed = trial(1);
+    resumed.first_epoch = epochs + 1;
+    resumed.resume_from = path;
+    Device fresh(1);
+    fresh.trainer->start(0, resumed);
+    const auto metrics = exact_metrics(fresh.to_end({0})[0]);
+    ASSERT_EQ(metrics.size(), whole.size() / 3 * static_cast<std::size_t>(3 - epochs));
+    EXPECT_NEAR(metrics.back().value, whole.back().value, 1e-4);
+  }
+}
+
+TEST(Fused, SavesAtAnyStepToTheSameBits) {
+  const TestFolder folder;
+  const std::vector<Metric> whole = alone(trial(1));
+  Device maker(1);
+  FusedOptions step_by_step = Device::small();
+  step_by_step.batches_max = 1;
+  FusedEngine engine(make_emulated_runtime(), step_by_step);
+  const auto number = engine.admit(maker.input(trial(1)), trial(1));
+  ASSERT_TRUE(number);
+  int saves = 0, epoch = 1;
+  for (bool done = false; !done; ++saves) {
+    const std::string path = folder.path("step" + std::to_string(saves));
+    engine.save(*number, path);
+    FusedEngine other(make_emulated_runtime(), Device::small());
+    Assignment resumed = trial(1);
+    resumed.first_epoch = epoch;
+    resumed.resume_from = path;
+    const auto again = other.admit(maker.input(resumed), resumed);
+    std::optional<Report> report;
+    while (!report) {
+      other.advance(Millis{5});
+      report = other.take_report(*again);
+    }
+    for (std::size_t i = 0; i < 12; ++i)
+      EXPECT_EQ(report->metrics[i], whole[static_cast<std::size_t>(epoch - 1) * 12 + i])
+          << report->metrics[i].name << ", save " << saves;
+    engine.advance(Millis{0});
+    if (engine.take_report(*number)) done = ++epoch == 3;
+  }
+  EXPECT_GT(saves, 4);
+}
+
+TEST(Fused, ATrialOfNanFailsAndTouchesNobody) {
+  const std::vector<Metric> one = alone(trial(1));
+  Device device(2);
+  device.trainer->start(0, trial(7, 0.0, 4, kHuge));
+  device.trainer->start(1, trial(1));
+  const auto told = device.to_end({0, 1});
+  EXPECT_EQ(told[0].back().kind, Event::Kind::failed);
+  EXPECT_EQ(told[0].back().cause, Cause::nan);
+  EXPECT_EQ(exact_metrics(told[1]), one);
+}
+
+TEST(Fused, WaitsForMemoryAndFailsWithoutHope) {
+  const std::vector<Metric> one = alone(trial(1));
+  Device maker(1);
+  const TrainingInput input = maker.input(trial(1));
+  const Plan plan = make_plan(input.spec, divided(input.spec, shape_of(*input.data)));
+  const std::int64_t bytes = device_bytes(input.spec, plan, Precision::fp32);
+  FusedOptions options = Device::small();
+  options.arena_bytes = 3 * bytes;  // images and lists take some
+  Device device(6, {}, options);
+  for (int slot = 0; slot < 6; ++slot) device.trainer->start(slot, trial(slot + 1));
+  const auto told = device.to_end({0, 1, 2, 3, 4, 5});
+  for (int slot = 0; slot < 6; ++slot)
+    EXPECT_EQ(told[static_cast<std::size_t>(slot)].back().kind, Event::Kind::ended) << slot;
+  EXPECT_EQ(exact_metrics(told[0]), one);
+  device.trainer->start(3, trial(9, 0.25, 4000));
+  const auto failed = device.to_end({3})[3];
+  EXPECT_EQ(failed.back().cause, Cause::memory);
+  EXPECT_THAT(failed.back().why, HasSubstr("of the device"));
+  // And the device as a whole: what there is is used, and none at all is an error.
+  EmulatedDevice little;
+  little.allocation_fails = 1;
+  Device retried(1, little);
+  EXPECT_LT(retried.trainer->offer().bytes, std::uint64_t{8} << 20);
+  little.bytes = 100;
+  EXPECT_THROW(Device(1, little), UserError);
+}
+
+// A lost device ends the process: nothing is told of its trials, they run again elsewhere.
+TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
+  const std::vector<Metric> one = alone(trial(1));
+  const TestFolder folder;
+  for (const bool hangs : {false, true}) {
+    EmulatedDevice broken;
+    (hangs ? broken.launch_hangs : broken.launch_fails) = 180;  // in the second epoch
+    Device device(2, broken);
+    Assignment saved = trial(1);
+    saved.save_dir = folder.path(hangs ? "hangs" : "fails");
+    saved.save_every_epochs = 1;
+    device.trainer->start(0, saved);
+    device.trainer->start(1, trial(2));
+    std::vector<Event> told;
+    std::string why;
+    try {
+      for (int turn = 0; turn < 10000; ++turn)
+        for (Event& event : device.trainer->advance(Millis{5}))
+          if (event.slot == 0 && event.kind != Event::Kind::progress)
+            told.push_back(std::move(event));
+    } catch (const DeviceLost& lost) {
+      why = lost.what();
+    }
+    EXPECT_THAT(why, HasSubstr(hangs ? "did not end within" : "illegal memory access"));
+    ASSERT_THAT(story(told), ElementsAre("report 1", "saved 1"));
+    EXPECT_THROW(device.trainer->advance(Millis{5}), DeviceLost);
+    // The replacement goes on from the checkpoint to the same bits.
+    Device next(1);
+    Assignment resumed = trial(1);
+    resumed.first_epoch = 2;
+    resumed.resume_from = told[1].path;
+    next.trainer->start(0, resumed);
+    auto together = exact_metrics(told);
+    for (const Metric& metric : exact_metrics(next.to_end({0})[0])) together.push_back(metric);
+    EXPECT_EQ(together, one);
+  }
+}
+
+TEST(Fused, SaysWhyThereIsNoDevice) {
+  if (built_with_cuda()) return;  // then the driver decides
+  try {
+    make_cuda_runtime(0);
+    FAIL() << "a device without CUDA";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("built without CUDA"));
+  }
+}
+
+}  // namespace
+}  // namespace brood::cnn::cuda

@@ -1,0 +1,119 @@
+// A device in host memory, whose launches run in the emulator as soon as they are asked for.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "engine/error.h"
+#include "trainers/cnn/cuda/runtime.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+
+class EmulatedRuntime final : public Runtime {
+ public:
+  explicit EmulatedRuntime(EmulatedDevice device) : device_(device), free_(device.bytes) {}
+  ~EmulatedRuntime() override {
+    for (const auto& [memory, bytes] : blocks_) std::free(memory);
+  }
+
+  bool lost() const override { return !lost_.empty(); }
+  DeviceInfo info() override { return {"emulator", "emulated", free_}; }
+
+  unsigned char* allocate(std::int64_t bytes) override {
+    require_alive();
+    const auto size = (static_cast<std::size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+    if (++allocations_ == device_.allocation_fails || bytes > free_) return nullptr;
+    auto* memory = static_cast<unsigned char*>(std::aligned_alloc(kAlignment, size));
+    if (memory == nullptr) return nullptr;
+    std::memset(memory, kPattern, size);  // nothing may rely on what was there
+    free_ -= bytes;
+    blocks_[memory] = bytes;
+    return memory;
+  }
+  void release(unsigned char* memory) noexcept override {
+    const auto at = blocks_.find(memory);
+    if (at == blocks_.end()) return;
+    free_ += at->second;
+    std::free(memory);
+    blocks_.erase(at);
+  }
+
+  void write(unsigned char* to, const void* from, std::int64_t bytes) override {
+    move(to, from, bytes);
+  }
+  void read(void* to, const unsigned char* from, std::int64_t bytes) override {
+    move(to, from, bytes);
+  }
+  void copy(unsigned char* to, const unsigned char* from, std::int64_t bytes) override {
+    move(to, from, bytes);
+  }
+  void clear(unsigned char* memory, std::int64_t bytes) override {
+    require_alive();
+    std::memset(memory, 0, static_cast<std::size_t>(bytes));
+  }
+
+  int capture(const std::vector<Launch>& launches) override {
+    require_alive();
+    graphs_[++graph_] = launches;
+    return graph_;
+  }
+  void forget(int graph) noexcept override { graphs_.erase(graph); }
+  void replay(int graph) override {
+    for (const Launch& launch : graphs_.at(graph)) {
+      require_alive();
+      ++launches_;
+      if (launches_ == device_.launch_fails) {
+        lost_ = "an illegal memory access was encountered (" + launch.what + ")";
+        require_alive();
+      }
+      if (launches_ == device_.launch_hangs) hangs_ = launch.what;
+      if (hangs_.empty()) run_emulated(launch, device_.order);
+    }
+  }
+
+  void wait(std::chrono::milliseconds longest) override {
+    require_alive();
+    if (hangs_.empty()) return;
+    lost_ = hangs_ + " did not end within " + std::to_string(longest.count()) + " ms";
+    require_alive();
+  }
+
+ private:
+  static constexpr int kPattern = 0xA5;
+
+  void require_alive() const {
+    if (!lost_.empty()) throw DeviceLost("the device is lost: " + lost_);
+  }
+  void move(void* to, const void* from, std::int64_t bytes) {
+    wait(std::chrono::milliseconds(0));
+    std::memmove(to, from, static_cast<std::size_t>(bytes));
+  }
+
+  const EmulatedDevice device_;
+  std::int64_t free_, launches_ = 0;
+  int allocations_ = 0, graph_ = 0;
+  std::string hangs_, lost_;
+  std::map<unsigned char*, std::int64_t> blocks_;
+  std::map<int, std::vector<Launch>> graphs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runtime> make_emulated_runtime(EmulatedDevice device) {
+  return std::make_unique<EmulatedRuntime>(device);
+}
+
+#ifndef BROOD_WITH_CUDA
+bool built_with_cuda() { return false; }
+
+std::unique_ptr<Runtime> make_cuda_runtime(int) {
+  throw UserError("this brood was built without CUDA (cmake -DBROOD_CUDA=ON, with a toolkit)");
+}
+#endif
+
+}  // namespace brood::cnn::cuda

@@ -1,0 +1,88 @@
+#include "trainers/cnn/cuda/fused.h"
+
+#include <utility>
+#include <vector>
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+// What one slot sees of the engine.
+class FusedTraining final : public Training {
+ public:
+  FusedTraining(std::shared_ptr<FusedEngine> engine, TrainingInput input, Assignment assignment)
+      : engine_(std::move(engine)), input_(std::move(input)), assignment_(std::move(assignment)) {
+    trial_ = engine_->admit(input_, assignment_);
+  }
+  ~FusedTraining() override {
+    if (trial_) engine_->remove(*trial_);
+  }
+
+  // The engine trains; here is only asked what came of it.
+  std::optional<Report> step() override {
+    if (!trial_) trial_ = engine_->admit(input_, assignment_);
+    return trial_ ? engine_->take_report(*trial_) : std::nullopt;
+  }
+  void save(const std::string& path) const override {
+    if (!trial_) throw UserError("the trial waits for memory of the device");
+    engine_->save(*trial_, path);
+  }
+  std::int64_t steps() const override { return trial_ ? engine_->steps(*trial_) : 0; }
+
+ private:
+  const std::shared_ptr<FusedEngine> engine_;
+  const TrainingInput input_;
+  const Assignment assignment_;
+  std::optional<int> trial_;  // nullopt: it waits for room
+};
+
+class Fused final : public Trainer {
+ public:
+  Fused(Offer offer, const std::string& objective, const MakeInput& make_input,
+        std::shared_ptr<FusedEngine> engine)
+      : offer_(std::move(offer)), engine_(std::move(engine)) {
+    offer_.numeric_class = engine_->numeric_class();
+    offer_.bytes = static_cast<std::uint64_t>(engine_->arena_bytes());
+    for (int i = 0; i < offer_.slots; ++i)
+      slots_.push_back(
+          one_slot(offer_, objective, [made = engine_, make_input](const Assignment& assignment) {
+            return std::make_unique<FusedTraining>(made, make_input(assignment), assignment);
+          }));
+  }
+
+  Offer offer() const override { return offer_; }
+  int wait_on() const override { return -1; }
+  void start(int slot, const Assignment& assignment) override { at(slot).start(0, assignment); }
+  void stop(int slot) override { at(slot).stop(0); }
+  void save(int slot) override { at(slot).save(0); }
+
+  std::vector<Event> advance(Millis slice) override {
+    engine_->advance(slice);
+    std::vector<Event> out;
+    for (std::size_t slot = 0; slot < slots_.size(); ++slot)
+      for (Event& event : slots_[slot]->advance(Millis{0})) {
+        event.slot = static_cast<int>(slot);
+        out.push_back(std::move(event));
+      }
+    // A slot takes every exception for its trial's; this one is everybody's.
+    if (engine_->lost()) throw DeviceLost("the device is lost; its trials run again");
+    return out;
+  }
+
+ private:
+  Trainer& at(int slot) { return *slots_.at(static_cast<std::size_t>(slot)); }
+
+  Offer offer_;
+  std::shared_ptr<FusedEngine> engine_;
+  std::vector<std::unique_ptr<Trainer>> slots_;
+};
+
+}  // namespace
+
+std::unique_ptr<Trainer> make_fused(Offer offer, std::string objective, MakeInput make_input,
+                                    std::unique_ptr<Runtime> runtime, FusedOptions options) {
+  return std::make_unique<Fused>(std::move(offer), objective, make_input,
+                                 std::make_shared<FusedEngine>(std::move(runtime), options));
+}
+
+}  // namespace brood::cnn::cuda

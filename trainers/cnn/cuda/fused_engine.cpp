@@ -1,0 +1,390 @@
+#include "trainers/cnn/cuda/fused_engine.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "engine/error.h"
+#include "trainers/cnn/checkpoint.h"
+#include "trainers/cnn/dataset.h"
+#include "trainers/cnn/memory.h"
+#include "trainers/cnn/model.h"
+#include "trainers/cnn/network.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+constexpr int kNumericsVersion = 1;
+// Work asked of the device at once takes about so long: a worker has to answer.
+constexpr double kTurnSeconds = 0.02;
+
+std::int64_t arena_wanted(Runtime& runtime, const FusedOptions& options) {
+  return options.arena_bytes > 0 ? options.arena_bytes : runtime.info().bytes_free / 10 * 9;
+}
+
+double since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string mebibytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+}  // namespace
+
+std::string device_numeric_class(const std::string& architecture, Precision precision) {
+  return "cuda/" + architecture + (precision == Precision::fp32 ? "/fp32/" : "/bf16/") +
+         std::to_string(kNumericsVersion);
+}
+
+std::int64_t device_bytes(const NetworkSpec& spec, const Plan& plan, Precision precision) {
+  return make_device_memory(plan, moment_count(spec.optimizer), spec.optimizer.ema > 0.0, precision)
+      .slot_bytes;
+}
+
+FusedEngine::FusedEngine(std::unique_ptr<Runtime> runtime, FusedOptions options)
+    : runtime_(std::move(runtime)),
+      options_(options),
+      numeric_class_(device_numeric_class(runtime_->info().architecture, options.precision)),
+      arena_(*runtime_, arena_wanted(*runtime_, options_)) {}
+
+FusedEngine::~FusedEngine() {
+  shapes_.clear();  // before the images that they show
+  images_.clear();
+}
+
+// nullptr: there is no room.
+ShapeClass* FusedEngine::shape_for(const TrainingInput& input, const Plan& plan) {
+  const std::string images_key = DeviceImages::key_of(input);
+  const std::string key =
+      images_key + ' ' + shape_key(plan, input.spec.optimizer, options_.precision);
+  if (const auto known = shapes_.find(key); known != shapes_.end()) return known->second.get();
+  auto& images = images_[images_key];
+  if (!images) images = DeviceImages::load(input, *runtime_, arena_);
+  if (!images) return nullptr;
+  auto shape = std::make_unique<ShapeClass>(input.spec, plan, options_.precision, *images,
+                                            *runtime_, arena_);
+  if (!shape->has_room()) return nullptr;
+  return (shapes_[key] = std::move(shape)).get();
+}
+
+// What no trial uses now: it is made again when one does.
+void FusedEngine::drop_unused() {
+  std::erase_if(shapes_, [](const auto& entry) { return entry.second->trials == 0; });
+  std::erase_if(images_, [this](const auto& entry) {
+    return std::none_of(shapes_.begin(), shapes_.end(), [&](const auto& shape) {
+      return &shape.second->images() == entry.second.get();
+    });
+  });
+}
+
+std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignment& assignment) {
+  const DataShape data = divided(input.spec, shape_of(*input.data));
+  Plan plan = make_plan(input.spec, data);
+  if (!plan.infeasible.empty())
+    throw TrialFailure(Cause::trainer, plan.infeasible_pointer + ": " + plan.infeasible);
+  if (const std::string why = refused_for_device(input.spec, plan); !why.empty())
+    throw TrialFailure(Cause::trainer, why);
+  const std::int64_t bytes = device_bytes(input.spec, plan, options_.precision);
+  if (input.memory_max > 0 && static_cast<std::uint64_t>(bytes) > input.memory_max)
+    throw TrialFailure(Cause::memory, "the trial needs " + mebibytes(bytes) +
+                                          " of the device, memory_per_trial "
+                                          "allows " +
+                                          mebibytes(static_cast<std::int64_t>(input.memory_max)));
+  FusedTrial trial;
+  std::optional<std::int64_t> offset;
+  for (int i = 0; i < 2 && !offset; ++i) {
+    if (i > 0) drop_unused();
+    trial.shape = shape_for(input, plan);
+    if (trial.shape != nullptr) offset = arena_.take(bytes);
+  }
+  if (!offset) {
+    if (!trials_.empty()) return std::nullopt;
+    throw TrialFailure(Cause::memory, "the trial needs " + mebibytes(bytes) +
+                                          " of the device and its images, which has " +
+                                          mebibytes(arena_.bytes()) + " for trials");
+  }
+  trial.input = input;
+  trial.seed = assignment.seed;
+  trial.offset = *offset;
+  const Split& split = trial.shape->images().split();
+  trial.parts[0] = static_cast<std::int64_t>(split.train.size());
+  trial.parts[1] = static_cast<std::int64_t>(split.validation.size());
+  trial.parts[2] = static_cast<std::int64_t>(split.test.size());
+  try {
+    start(trial, assignment);
+  } catch (...) {
+    arena_.give(*offset);
+    throw;
+  }
+  ++trial.shape->trials;
+  trials_.emplace(++last_trial_, std::move(trial));
+  return last_trial_;
+}
+
+void FusedEngine::start(FusedTrial& trial, const Assignment& assignment) {
+  const DeviceMemory& memory = trial.shape->memory();
+  // Dropout rates and the kind of starting weights are the trial's own, the class has another's.
+  const Plan own = make_plan(trial.input.spec, trial.shape->plan().data);
+  SlotState state = make_slot_state(trial.input.spec, own, trial.seed);
+  const auto dropouts = make_slot_dropouts(own);
+  runtime_->clear(at(trial, 0), memory.slot_bytes);
+  if (!dropouts.empty())
+    runtime_->write(at(trial, memory.dropouts), dropouts.data(),
+                    static_cast<std::int64_t>(dropouts.size() * sizeof(SlotDropout)));
+  trial.progress.epoch = assignment.first_epoch;
+  trial.progress.count_classes(trial.input.spec, trial.shape->plan().data.classes);
+  if (!assignment.resume_from.empty())
+    resume(trial, state, assignment.resume_from);
+  else if (assignment.first_epoch != 1)
+    throw UserError("trial starts at epoch " + std::to_string(assignment.first_epoch) +
+                    " without a checkpoint");
+  else
+    initialise(trial, own);
+  runtime_->write(at(trial, memory.state), &state, sizeof state);
+  write_order(trial);
+}
+
+// As Network::initialise: moments stay zero, averages begin as copies.
+void FusedEngine::initialise(const FusedTrial& trial, const Plan& own) {
+  const DeviceMemory& memory = trial.shape->memory();
+  const Rng all(trial.seed, 0, Purpose::init);
+  std::uint32_t part = 0;
+  const auto arrays = device_arrays(own, memory, trial.input.spec.optimizer);
+  for (const DeviceArray& array : arrays) {
+    if (array.parameter == nullptr) continue;
+    const auto values = starting_values(*array.parameter, all.split(part++));
+    runtime_->write(at(trial, array.offset), values.data(), 4 * array.count);
+  }
+  if (!memory.averages) return;
+  runtime_->copy(at(trial, memory.average), at(trial, memory.parameters),
+                 4 * memory.parameter_count);
+  runtime_->copy(at(trial, memory.average_states), at(trial, memory.states),
+                 4 * memory.state_count);
+}
+
+void FusedEngine::resume(FusedTrial& trial, SlotState& state, const std::string& path) {
+  try {
+    const Checkpoint from = read_checkpoint(path);
+    TrialProgress& progress = trial.progress;
+    read_progress(from, progress);
+    const auto expected =
+        device_arrays(trial.shape->plan(), trial.shape->memory(), trial.input.spec.optimizer);
+    for (const DeviceArray& array : expected) {
+      const auto found = std::find_if(from.arrays.begin(), from.arrays.end(),
+                                      [&](const NamedArray& a) { return a.name == array.name; });
+      if (found == from.arrays.end() || found->shape != array.shape)
+        throw UserError("it has no array \"" + array.name +
+                        "\" of the shape that is needed: it belongs to another network or "
+                        "optimizer");
+      runtime_->write(at(trial, array.offset), found->values.data(), 4 * array.count);
+    }
+    if (from.arrays.size() != expected.size())
+      throw UserError("it has arrays of another network or optimizer");
+    const Plan& plan = trial.shape->plan();
+    const std::int64_t in_epoch = progress.batch - (progress.epoch - 1) * plan.steps_per_epoch();
+    const std::int64_t place = std::min(in_epoch * plan.batch_size, plan.data.train);
+    const auto part = static_cast<std::size_t>(progress.phase);
+    const bool whole = progress.position % plan.batch_size == 0;
+    const bool train = progress.phase == Phase::train;
+    if (!whole || progress.position >= trial.parts[part] || in_epoch < 0 ||
+        place != (train ? progress.position : plan.data.train))
+      throw UserError("it was made with other samples or another batch_size");
+    write_tallies(trial, state);
+    trial.samples_before = progress.parts[0].samples;
+  } catch (const UserError& problem) {
+    const std::string why = problem.what();
+    throw TrialFailure(
+        Cause::checkpoint,
+        (why.starts_with(path) ? why : path + ": " + why) +
+            "; remove it, and the trial starts from an earlier one or from the beginning");
+  }
+}
+
+void FusedEngine::write_tallies(const FusedTrial& trial, SlotState& state) {
+  const TrialProgress& progress = trial.progress;
+  const auto taken = [](const Tally& from) {
+    SlotTally to;
+    to.loss = from.loss;
+    to.samples = from.samples;
+    to.correct = from.correct;
+    return to;
+  };
+  state.step = progress.batch;
+  state.train = taken(progress.parts[0]);
+  std::vector<std::int64_t> classes;
+  for (std::size_t i = 0; i < 2; ++i) {
+    state.evaluated[i] = taken(progress.parts[i + 1]);
+    if (static_cast<std::size_t>(progress.phase) == i + 1) state.position[i] = progress.position;
+    for (const Tally::Class& one : progress.parts[i + 1].classes) {
+      classes.push_back(one.samples);
+      classes.push_back(one.correct);
+    }
+  }
+  if (!classes.empty())
+    runtime_->write(at(trial, trial.shape->memory().class_tallies), classes.data(),
+                    static_cast<std::int64_t>(8 * classes.size()));
+}
+
+// Of the epoch under way; as CnnTraining::shuffle.
+void FusedEngine::write_order(const FusedTrial& trial) {
+  const std::vector<std::uint32_t>& train = trial.shape->images().split().train;
+  std::vector<std::uint32_t> order =
+      shuffled(trial.parts[0],
+               Rng(trial.seed, static_cast<std::uint64_t>(trial.progress.epoch), Purpose::shuffle));
+  for (std::uint32_t& place : order) place = train[place];
+  const DeviceMemory& memory = trial.shape->memory();
+  runtime_->write(at(trial, memory.order + 4 * (trial.progress.epoch & 1) * memory.order_stride),
+                  order.data(), 4 * trial.parts[0]);
+}
+
+void FusedEngine::remove(int number) {
+  const auto at = trials_.find(number);
+  if (at == trials_.end()) return;
+  --at->second.shape->trials;
+  arena_.give(at->second.offset);
+  trials_.erase(at);
+}
+
+void FusedEngine::advance(Millis slice) {
+  const auto start = Clock::now();
+  bool worked = false;
+  news_ = false;
+  do {
+    worked = false;
+    for (const auto& [key, shape] : shapes_)
+      for (const Phase part : {Phase::train, Phase::validation, Phase::test})
+        worked = run(*shape, part) || worked;
+  } while (worked && !news_ && since(start) < std::chrono::duration<double>(slice).count());
+}
+
+// Some batches of a part for all trials of a shape that are in it; false when there are none.
+bool FusedEngine::run(ShapeClass& shape, Phase part) {
+  std::vector<FusedTrial*> members;
+  std::vector<std::int64_t> offsets;
+  std::int64_t batches = batches_;
+  const std::int64_t size = shape.plan().batch_size;
+  for (auto& [number, trial] : trials_) {
+    if (trial.shape != &shape || trial.progress.phase != part || trial.report || trial.failure)
+      continue;
+    members.push_back(&trial);
+    offsets.push_back(trial.offset);
+    const std::int64_t left = trial.parts[static_cast<std::size_t>(part)] - trial.progress.position;
+    batches = std::min(batches, (left + size - 1) / size);
+  }
+  if (members.empty()) return false;
+  const auto start = Clock::now();
+  shape.run(part, offsets, batches);
+  runtime_->wait(options_.watchdog);
+  const double seconds = since(start);
+  if (seconds < kTurnSeconds / 2) batches_ = std::min(2 * batches_, options_.batches_max);
+  if (seconds > kTurnSeconds) batches_ = std::max<std::int64_t>(1, batches_ / 2);
+  for (FusedTrial* trial : members) after_run(*trial, batches, seconds);
+  return true;
+}
+
+void FusedEngine::after_run(FusedTrial& trial, std::int64_t batches, double seconds) {
+  TrialProgress& progress = trial.progress;
+  const std::int64_t samples = trial.parts[static_cast<std::size_t>(progress.phase)];
+  trial.seconds += seconds;
+  if (progress.phase == Phase::train) {
+    trial.train_seconds += seconds;
+    progress.batch += batches;
+  }
+  progress.position =
+      std::min(samples, progress.position + batches * trial.shape->plan().batch_size);
+  if (progress.position < samples) return;
+  progress.next_phase(trial.parts);
+  if (progress.phase != Phase::done) return;
+  news_ = true;
+  try {
+    finish_epoch(trial);
+  } catch (const TrialFailure& failure) {
+    trial.failure = failure;
+  }
+}
+
+// Of the parts that the epoch has come to: the device clears the others when it does.
+void FusedEngine::read_tallies(FusedTrial& trial) {
+  const DeviceMemory& memory = trial.shape->memory();
+  TrialProgress& progress = trial.progress;
+  SlotState state;
+  runtime_->read(&state, at(trial, memory.state), sizeof state);
+  if (state.nonfinite != 0 && !trial.input.objective.empty() && progress.phase == Phase::done &&
+      state.train.loss - state.train.loss == 0.0)
+    throw TrialFailure(
+        Cause::nan, "a gradient became infinite or NaN in epoch " + std::to_string(progress.epoch));
+  const auto classes = static_cast<std::size_t>(trial.shape->plan().data.classes);
+  std::vector<std::int64_t> by_class(4 * classes);
+  if (!progress.parts[1].classes.empty())
+    runtime_->read(by_class.data(), at(trial, memory.class_tallies),
+                   static_cast<std::int64_t>(8 * by_class.size()));
+  const auto phase = static_cast<std::size_t>(progress.phase);
+  for (std::size_t i = 0; i < TrialProgress::kParts; ++i) {
+    Tally& part = progress.parts[i];
+    part.clear();
+    if (trial.parts[i] == 0 || i > phase || (i == phase && progress.position == 0)) continue;
+    const SlotTally& from = i == 0 ? state.train : state.evaluated[i - 1];
+    part.loss = from.loss;
+    part.samples = from.samples;
+    part.correct = from.correct;
+    for (std::size_t c = 0; c < part.classes.size(); ++c) {
+      const std::int64_t* at = by_class.data() + 2 * ((i - 1) * classes + c);
+      part.classes[c] = {at[0], at[1]};
+    }
+  }
+}
+
+void FusedEngine::finish_epoch(FusedTrial& trial) {
+  read_tallies(trial);
+  Report report = report_of(trial.progress);
+  require_finite(report, trial.input.objective);
+  const Plan& plan = trial.shape->plan();
+  const NetworkSpec& spec = trial.input.spec;
+  if (spec.report_cost) {
+    const auto bytes = static_cast<double>(trial.shape->memory().slot_bytes);
+    report.metrics.push_back({"parameters", static_cast<double>(plan.parameter_count)});
+    report.metrics.push_back({"flops", plan.total_flops(spec.epochs, spec.evaluate_test)});
+    report.metrics.push_back({"memory_bytes", bytes});
+    report.metrics.push_back({"peak_memory_bytes", bytes, false});
+  }
+  report.metrics.push_back({"seconds", trial.seconds, false});
+  const std::int64_t here = trial.progress.parts[0].samples - trial.samples_before;
+  if (here > 0)
+    report.metrics.push_back({"images_per_second",
+                              static_cast<double>(here) / std::max(trial.train_seconds, 1e-9),
+                              false});
+  trial.samples_before = 0;
+  trial.seconds = trial.train_seconds = 0.0;
+  trial.progress.next_epoch();
+  write_order(trial);
+  trial.report = std::move(report);
+}
+
+std::optional<Report> FusedEngine::take_report(int number) {
+  FusedTrial& trial = trials_.at(number);
+  if (trial.failure) throw TrialFailure(*trial.failure);
+  return std::exchange(trial.report, std::nullopt);
+}
+
+void FusedEngine::save(int number, const std::string& path) {
+  FusedTrial& trial = trials_.at(number);
+  read_tallies(trial);
+  const NetworkSpec& spec = trial.input.spec;
+  Checkpoint out;
+  write_progress(trial.progress,
+                 to_json(describe(spec, *trial.input.data, numeric_class_,
+                                  trial.input.experiment_seed, trial.seed)),
+                 out);
+  for (const DeviceArray& array :
+       device_arrays(trial.shape->plan(), trial.shape->memory(), spec.optimizer)) {
+    NamedArray values{array.name, array.shape, {}};
+    values.values.resize(static_cast<std::size_t>(array.count));
+    runtime_->read(values.values.data(), at(trial, array.offset), 4 * array.count);
+    out.arrays.push_back(std::move(values));
+  }
+  write_checkpoint(path, out);
+}
+
+std::int64_t FusedEngine::steps(int number) const { return trials_.at(number).progress.batch; }
+
+}  // namespace brood::cnn::cuda

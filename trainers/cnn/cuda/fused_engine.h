@@ -1,0 +1,103 @@
+// Trials that train at once on one device: admitted, carried on batch by batch with those of their
+// shape, saved and removed at any step. A trial's bits are the same alone and in any company.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/trainer.h"
+#include "trainers/cnn/cuda/arena.h"
+#include "trainers/cnn/cuda/device_images.h"
+#include "trainers/cnn/cuda/runtime.h"
+#include "trainers/cnn/cuda/shape_class.h"
+#include "trainers/cnn/cuda/slot.h"
+#include "trainers/cnn/progress.h"
+#include "trainers/cnn/training.h"
+
+namespace brood::cnn::cuda {
+
+struct FusedOptions {
+  Precision precision = Precision::fp32;
+  std::int64_t arena_bytes = 0;     // 0: nine tenths of what the device has free
+  Millis watchdog{120000};          // work that takes longer has hung
+  std::int64_t batches_max = 1024;  // asked of the device at once
+};
+
+// "cuda/sm_90/fp32/1": CPU and GPU compute different bits, and so may architectures.
+std::string device_numeric_class(const std::string& architecture, Precision precision);
+
+// Device memory of a trial, its images not counted.
+std::int64_t device_bytes(const NetworkSpec& spec, const Plan& plan, Precision precision);
+
+// One thread. DeviceLost may come out of every call.
+class FusedEngine {
+ public:
+  FusedEngine(std::unique_ptr<Runtime> runtime, FusedOptions options);
+  ~FusedEngine();
+
+  // The trial's number; nullopt: there is no room until another one leaves. Throws TrialFailure as
+  // make_training does (training.h).
+  std::optional<int> admit(const TrainingInput& input, const Assignment& assignment);
+  void remove(int trial);
+
+  // Trains for about `slice`, at least a batch, or until a trial has something to tell.
+  void advance(Millis slice);
+
+  // Of a trial that has ended an epoch, once. Throws TrialFailure for one that has failed.
+  std::optional<Report> take_report(int trial);
+  void save(int trial, const std::string& path);
+  std::int64_t steps(int trial) const;
+
+  std::int64_t arena_bytes() const { return arena_.bytes(); }
+  const std::string& numeric_class() const { return numeric_class_; }
+  bool lost() const { return runtime_->lost(); }
+
+ private:
+  using Phase = TrialProgress::Phase;
+  struct FusedTrial {
+    TrainingInput input;
+    std::uint64_t seed = 0;
+    ShapeClass* shape = nullptr;
+    std::int64_t offset = 0;  // in the arena
+    TrialProgress progress;   // its tallies lie on the device while it trains
+    std::int64_t parts[TrialProgress::kParts] = {};  // samples of each
+    std::optional<Report> report;
+    std::optional<TrialFailure> failure;
+    std::int64_t samples_before = 0;            // of the epoch's training, before the checkpoint
+    double seconds = 0.0, train_seconds = 0.0;  // of the epoch, in this process
+  };
+  using Clock = std::chrono::steady_clock;
+
+  ShapeClass* shape_for(const TrainingInput& input, const Plan& plan);
+  void drop_unused();
+  void start(FusedTrial& trial, const Assignment& assignment);
+  void resume(FusedTrial& trial, SlotState& state, const std::string& path);
+  void initialise(const FusedTrial& trial, const Plan& own);
+  void write_tallies(const FusedTrial& trial, SlotState& state);
+  void write_order(const FusedTrial& trial);
+  bool run(ShapeClass& shape, Phase part);
+  void after_run(FusedTrial& trial, std::int64_t batches, double seconds);
+  void finish_epoch(FusedTrial& trial);
+  void read_tallies(FusedTrial& trial);
+  unsigned char* at(const FusedTrial& trial, std::int64_t offset) const {
+    return arena_.at(trial.offset + offset);
+  }
+
+  const std::unique_ptr<Runtime> runtime_;
+  const FusedOptions options_;
+  const std::string numeric_class_;
+  Arena arena_;
+  std::map<std::string, std::unique_ptr<DeviceImages>> images_;  // by key
+  std::map<std::string, std::unique_ptr<ShapeClass>> shapes_;    // by key, that of the images first
+  std::map<int, FusedTrial> trials_;
+  int last_trial_ = 0;
+  std::int64_t batches_ = 1;  // asked of the device before the next look at the time
+  bool news_ = false;
+};
+
+}  // namespace brood::cnn::cuda

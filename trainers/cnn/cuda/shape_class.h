@@ -1,0 +1,60 @@
+// Trials that can share their launches: networks of one shape on the same images.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trainers/cnn/cuda/arena.h"
+#include "trainers/cnn/cuda/device_images.h"
+#include "trainers/cnn/cuda/device_memory.h"
+#include "trainers/cnn/cuda/program.h"
+#include "trainers/cnn/progress.h"
+#include "trainers/cnn/training.h"
+
+namespace brood::cnn::cuda {
+
+// All that trials of one class have in common, as text: what a plan says but for dropout rates, and
+// what decides the layout of their memory. Everything else varies from slot to slot.
+std::string shape_key(const Plan& plan, const OptimizerSpec& optimizer, Precision precision);
+
+class ShapeClass {
+ public:
+  ShapeClass(const NetworkSpec& spec, Plan plan, Precision precision, const DeviceImages& images,
+             Runtime& runtime, Arena& arena);
+  ~ShapeClass();
+  ShapeClass(const ShapeClass&) = delete;
+  ShapeClass& operator=(const ShapeClass&) = delete;
+
+  // False: there was none for its lists, it must not be run.
+  bool has_room() const { return lists_ != nullptr; }
+
+  // `times` batches of a part for the trials at these offsets of the arena; does not wait.
+  void run(TrialProgress::Phase part, const std::vector<std::int64_t>& offsets, std::int64_t times);
+
+  const Plan& plan() const { return plan_; }
+  const DeviceMemory& memory() const { return memory_; }
+  const DeviceImages& images() const { return images_; }
+
+  int trials = 0;  // that are there now
+
+ private:
+  struct Graph {
+    int number = 0;
+    int bucket = 0;
+  };
+  Graph& graph(TrialProgress::Phase part, std::size_t active);
+
+  const Plan plan_;
+  const DeviceMemory memory_;
+  const DeviceImages& images_;
+  const Program program_;
+  Runtime& runtime_;
+  Arena& arena_;
+  unsigned char* lists_ = nullptr;  // who is active, for each part; device memory
+  std::int64_t lists_offset_ = -1;
+  std::map<std::pair<TrialProgress::Phase, int>, Graph> graphs_;
+};
+
+}  // namespace brood::cnn::cuda
