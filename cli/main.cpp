@@ -441,7 +441,8 @@ int help(std::ostream& out) {
     name.resize(9, ' ');
     out << "  " << name << " " << command.summary << "\n";
   }
-  out << "\n`brood COMMAND --help` says more. On a cluster: mpirun -n 9 brood run sweep.json\n"
+  out << "\n`brood COMMAND --help` says more. On a cluster:\n"
+         "scripts/brood-mpirun -n 9 brood run sweep.json (docs/cluster.md).\n"
          "Exit status: 0 done, 1 nothing to show or too many trials failed, 2 an error,\n"
          "75 interrupted and resumable.\n";
   return 0;

@@ -15,6 +15,7 @@ namespace brood {
 namespace {
 
 constexpr Millis kBeat{1000};
+constexpr Millis kStoodStill{1000};  // between two ticks, which come every 50 ms
 // A stopped trial's slot must come free within this; a worker that ignores a stop is hung.
 constexpr Millis kStopGrace{15000};
 constexpr int kEarlyDeathsMax = 3;
@@ -195,11 +196,20 @@ void Supervisor::watch_slots(int worker, Child& child, Millis now) {
   }
 }
 
+// Stopped and continued, this process has not listened for a while: what its workers and the
+// controller said meanwhile, and whether that has given this node up, is heard next.
+void Supervisor::forgive(Millis now, Millis stood_still) {
+  leased_until_ = std::max(leased_until_, now + Millis(setup_->lease_ms));
+  for (auto& [worker, child] : children_)
+    for (auto& [number, slot] : child.slots) {
+      slot.assigned += stood_still;
+      slot.heard += stood_still;
+      if (slot.stop_asked) *slot.stop_asked += stood_still;
+    }
+}
+
 void Supervisor::tick(Millis now) {
-  // Stopped and continued, this process has not listened: what the controller said meanwhile, and
-  // whether it has given this node up, is heard next.
-  if (setup_ && ticked_ && now - *ticked_ > Millis(setup_->lease_ms) / 2)
-    leased_until_ = std::max(leased_until_, now + Millis(setup_->lease_ms));
+  if (setup_ && ticked_ && now - *ticked_ > kStoodStill) forgive(now, now - *ticked_);
   ticked_ = now;
   if (setup_ && setup_->lease_ms > 0 && now > leased_until_ && !lease_lost_ && !shutting_down_) {
     lease_lost_ = true;

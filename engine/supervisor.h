@@ -73,6 +73,7 @@ class Supervisor {
   void obey(const Message& message, Millis now);
   void watch_slots(int worker, Child& child, Millis now);
   void beat(Millis now);
+  void forgive(Millis now, Millis stood_still);
   Lost lost(int worker, const Child& child, const Exit& exit) const;
   std::uint64_t memory_limit() const;
 

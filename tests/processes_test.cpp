@@ -22,6 +22,7 @@
 #include "engine/framing.h"
 #include "engine/os_processes.h"
 #include "engine/process_tree.h"
+#include "engine/supervisor.h"
 
 namespace brood {
 namespace {
@@ -368,6 +369,57 @@ TEST_F(Processes, TheMemoryOfDescendantsCounts) {
   EXPECT_GT(processes_->memory_in_use(1), tree_bytes(child));
   EXPECT_GT(tree_bytes(child), 0U);
   EXPECT_EQ(processes_->memory_in_use(99), 0U);
+}
+
+// What a supervisor asks of it.
+struct AskedHost final : ProcessHost {
+  void start(int worker, const ProcessLimits&) override { started.push_back(worker); }
+  void send(int, std::string_view) override {}
+  void kill(int worker) override { killed.push_back(worker); }
+  std::uint64_t memory_in_use(int) override { return 0; }
+  std::vector<int> started, killed;
+};
+
+// A supervisor with a trial on its one worker, whose ticks a test makes.
+struct Supervised : testing::Test {
+  Supervised() {
+    brood::Setup setup;
+    setup.lease_ms = 10'000;
+    setup.report_timeout_ms = 20'000;
+    setup.max_trial_ms = 30'000;
+    supervisor.from_controller(0, encode(setup), now);
+    supervisor.from_worker(1, encode(Hello{}), now);
+    supervisor.from_controller(1, encode(Assign{}), now);
+  }
+  void live(Millis time) {
+    for (const Millis until = now + time; now < until; now += Millis{50}) supervisor.tick(now);
+  }
+  AskedHost host;
+  Supervisor supervisor{1, {}, host, [](Address, std::string_view) {}};
+  Millis now{1'000'000};
+};
+
+TEST_F(Supervised, WorkersAreKilledWhenTheControllerIsSilentForTheLease) {
+  live(Millis{9'000});
+  EXPECT_TRUE(host.killed.empty());
+  live(Millis{2'000});
+  EXPECT_TRUE(supervisor.lease_lost());
+  EXPECT_EQ(host.killed, std::vector<int>{1});
+}
+
+// SIGSTOP and SIGCONT of a whole job: nobody was silent, and nobody is charged.
+TEST_F(Supervised, WorkersOutliveThatTheirSupervisorStoodStill) {
+  live(Millis{5'000});
+  now += Millis{3'600'000};
+  live(Millis{9'000});
+  EXPECT_TRUE(host.killed.empty());
+  supervisor.from_controller(0, encode(Lease{}), now);
+  live(Millis{5'000});
+  EXPECT_TRUE(host.killed.empty());
+  supervisor.from_controller(0, encode(Lease{}), now);
+  live(Millis{5'000});  // 24 s of its own without a report
+  EXPECT_FALSE(supervisor.lease_lost());
+  EXPECT_EQ(host.killed, std::vector<int>{1});
 }
 
 }  // namespace
