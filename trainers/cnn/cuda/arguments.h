@@ -43,6 +43,8 @@ constexpr int kThreads = kChannelLanes * kPixelLanes;  // of all kernels but the
 constexpr int kSums = 4;                               // sums over threads in one kernel
 constexpr int kSumSharedBytes = 8 * kSums * kThreads;
 
+constexpr int kVectorLanes = 8;  // of bf16 that a thread takes at once
+
 // A weight gradient's chunk is a number of whole images.
 constexpr int kGradientPixels = 4096;
 constexpr int images_per_chunk(int pixels_of_image) {

@@ -31,6 +31,14 @@ struct alignas(2) Bf16 {
   std::uint16_t bits;
 };
 
+// Neighbours that are read or written at once.
+struct alignas(4) Bf16x2 {
+  Bf16 value[2];
+};
+struct alignas(16) Bf16x8 {
+  Bf16 value[8];
+};
+
 inline namespace BROOD_DEVICE_SPACE {
 
 #if defined(__CUDACC__)

@@ -1,5 +1,6 @@
 // Steps that work element by element: activations, dropout, sums, channels side by side, gates. A
-// thread for each element, lanes without a channel included, which stay zero.
+// thread for each element if nothing else is said, lanes without a channel included, which stay
+// zero.
 #pragma once
 
 #include "trainers/cnn/cuda/random.h"
@@ -97,16 +98,18 @@ BROOD_DEVICE float get(const SlotAccess& slot, const Tensor& tensor, int index) 
   return to_float(slot.at<T>(tensor)[index]);
 }
 
-// y = f(x)
+// y = f(x). A thread for each Lanes, as the next three.
 template <class T>
 BROOD_KERNEL(kThreads)
 activation_forward(const ElementArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const Element e = element_of(slot, args.y);
+  const Element e = lanes_of<T>(slot, args.y);
   if (!e.exists) return;
-  slot.at<T>(args.y)[e.index] = from_float<T>(activated(static_cast<Activation>(args.activation),
-                                                        args.slope, get<T>(slot, args.x, e.index)));
+  Lanes<T> lanes = lanes_at(slot.at<T>(args.x), e.index);
+  BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) lanes.value[i] =
+      activated(static_cast<Activation>(args.activation), args.slope, lanes.value[i]);
+  put_lanes(slot.at<T>(args.y), e.index, lanes, false);
 }
 
 // y: the gradient by x; a: f(x); b: the gradient by f(x)
@@ -115,12 +118,14 @@ BROOD_KERNEL(kThreads)
 activation_gradient(const ElementArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const Element e = element_of(slot, args.y);
+  const Element e = lanes_of<T>(slot, args.y);
   if (!e.exists) return;
-  const float value = activation_slope(static_cast<Activation>(args.activation), args.slope,
-                                       get<T>(slot, args.x, e.index), get<T>(slot, args.a, e.index),
-                                       get<T>(slot, args.b, e.index));
-  put(slot.at<T>(args.y), e.index, value, args.accumulate);
+  const Lanes<T> x = lanes_at(slot.at<T>(args.x), e.index);
+  const Lanes<T> y = lanes_at(slot.at<T>(args.a), e.index);
+  Lanes<T> lanes = lanes_at(slot.at<T>(args.b), e.index);
+  BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) lanes.value[i] = activation_slope(
+      static_cast<Activation>(args.activation), args.slope, x.value[i], y.value[i], lanes.value[i]);
+  put_lanes(slot.at<T>(args.y), e.index, lanes, args.accumulate);
 }
 
 // y = a + b
@@ -129,10 +134,15 @@ BROOD_KERNEL(kThreads)
 add_forward(const ElementArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const Element e = element_of(slot, args.y);
+  const Element e = lanes_of<T>(slot, args.y);
   if (!e.exists) return;
-  const float sum = get<T>(slot, args.a, e.index) + get<T>(slot, args.b, e.index);
-  slot.at<T>(args.y)[e.index] = from_float<T>(args.relu && sum <= 0.0F ? 0.0F : sum);
+  Lanes<T> lanes = lanes_at(slot.at<T>(args.a), e.index);
+  const Lanes<T> other = lanes_at(slot.at<T>(args.b), e.index);
+  BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) {
+    const float sum = lanes.value[i] + other.value[i];
+    lanes.value[i] = args.relu && sum <= 0.0F ? 0.0F : sum;
+  }
+  put_lanes(slot.at<T>(args.y), e.index, lanes, false);
 }
 
 // y: the gradient by an input; a: the sum; b: its gradient
@@ -141,11 +151,13 @@ BROOD_KERNEL(kThreads)
 add_gradient(const ElementArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const Element e = element_of(slot, args.y);
+  const Element e = lanes_of<T>(slot, args.y);
   if (!e.exists) return;
-  float value = get<T>(slot, args.b, e.index);
-  if (args.relu && !(get<T>(slot, args.a, e.index) > 0.0F)) value = 0.0F;
-  put(slot.at<T>(args.y), e.index, value, args.accumulate);
+  Lanes<T> lanes = lanes_at(slot.at<T>(args.b), e.index);
+  const Lanes<T> sum = lanes_at(slot.at<T>(args.a), e.index);
+  BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) if (args.relu && !(sum.value[i] > 0.0F))
+      lanes.value[i] = 0.0F;
+  put_lanes(slot.at<T>(args.y), e.index, lanes, args.accumulate);
 }
 
 // y = x where the element stays, scaled; forward and backward. Elements of the stream count

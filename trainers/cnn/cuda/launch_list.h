@@ -56,6 +56,14 @@ class LaunchList {
     add(kernel, blocks(pixels(tensor) * tensor.pitch, kThreads), 1, kThreads, 0, arguments);
   }
 
+  // A thread for each Lanes of a tensor's batch.
+  template <class Arguments>
+  void lanes(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {
+    const std::int64_t of_a_thread = precision_ == Precision::bf16 ? kVectorLanes : 1;
+    add(kernel, blocks(pixels(tensor) * tensor.pitch, kThreads * of_a_thread), 1, kThreads, 0,
+        arguments);
+  }
+
   // Sums over the pixels of a tensor's batch, chunk by chunk.
   template <class Arguments>
   void chunks(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {

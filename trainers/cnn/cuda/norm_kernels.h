@@ -99,22 +99,25 @@ BROOD_KERNEL(kThreads) norm_prepare(const NormArguments args) {
       slot.at<float>(args.shift)[channel] - mean * scale;
 }
 
-// A thread for each element.
+// A thread for each Lanes.
 template <class T>
 BROOD_KERNEL(kThreads)
 norm_forward(const NormArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const Element e = element_of(slot, args.x);
+  const Element e = lanes_of<T>(slot, args.x);
   if (!e.exists) return;
-  float value = 0.0F;
-  if (e.channel < args.x.channels) {
-    value = to_float(slot.at<T>(args.x)[e.index]) *
-                norm_array(slot, args, NormArray::scale)[e.channel] +
-            norm_array(slot, args, NormArray::shift)[e.channel];
+  Lanes<T> lanes = lanes_at(slot.at<T>(args.x), e.index);
+  BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) {
+    const int channel = e.channel + i;
+    float value = 0.0F;
+    if (channel < args.x.channels)
+      value = lanes.value[i] * norm_array(slot, args, NormArray::scale)[channel] +
+              norm_array(slot, args, NormArray::shift)[channel];
     if (args.relu && value <= 0.0F) value = 0.0F;
+    lanes.value[i] = value;
   }
-  slot.at<T>(args.y)[e.index] = from_float<T>(value);
+  put_lanes(slot.at<T>(args.y), e.index, lanes, false);
 }
 
 // Partials of a chunk: [sum of dy, sum of dy * (x - mean)][channel], where a ReLU lets dy through.
@@ -166,26 +169,31 @@ BROOD_KERNEL(kThreads) norm_slopes(const NormArguments args) {
       scale * inverse * static_cast<float>(product / count);
 }
 
-// A thread for each element of dx.
+// A thread for each Lanes of dx.
 template <class T>
 BROOD_KERNEL(kThreads)
 norm_gradient(const NormArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const Element e = element_of(slot, args.x);
+  const Element e = lanes_of<T>(slot, args.x);
   if (!e.exists) return;
-  float out = 0.0F;
-  if (e.channel < args.x.channels) {
-    const float value = to_float(slot.at<T>(args.x)[e.index]);
-    const float scale = norm_array(slot, args, NormArray::scale)[e.channel];
-    float slope = to_float(slot.at<T>(args.dy)[e.index]);
-    if (args.relu && !(value * scale + norm_array(slot, args, NormArray::shift)[e.channel] > 0.0F))
+  const Lanes<T> x = lanes_at(slot.at<T>(args.x), e.index);
+  Lanes<T> out = lanes_at(slot.at<T>(args.dy), e.index);
+  BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) {
+    const int channel = e.channel + i;
+    if (channel >= args.x.channels) {
+      out.value[i] = 0.0F;
+      continue;
+    }
+    const float value = x.value[i], scale = norm_array(slot, args, NormArray::scale)[channel];
+    float slope = out.value[i];
+    if (args.relu && !(value * scale + norm_array(slot, args, NormArray::shift)[channel] > 0.0F))
       slope = 0.0F;
-    out = scale * slope - norm_array(slot, args, NormArray::constant)[e.channel] -
-          (value - norm_array(slot, args, NormArray::mean)[e.channel]) *
-              norm_array(slot, args, NormArray::linear)[e.channel];
+    out.value[i] = scale * slope - norm_array(slot, args, NormArray::constant)[channel] -
+                   (value - norm_array(slot, args, NormArray::mean)[channel]) *
+                       norm_array(slot, args, NormArray::linear)[channel];
   }
-  put(slot.at<T>(args.dx), e.index, out, args.accumulate);
+  put_lanes(slot.at<T>(args.dx), e.index, out, args.accumulate);
 }
 
 template <class Visit>

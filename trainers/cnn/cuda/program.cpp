@@ -334,7 +334,7 @@ class Builder : private LaunchList {
     const NormArguments a = norm_arguments(step);
     if (train_) chunks(KernelId::norm_statistics, a.x, a);
     channels(KernelId::norm_prepare, a.x.channels, a);
-    elements(KernelId::norm_forward, a.x, a);
+    lanes(KernelId::norm_forward, a.x, a);
   }
 
   void element_forward(const Step& step) {
@@ -342,11 +342,9 @@ class Builder : private LaunchList {
     a.x = a.a = input(step);
     if (step.inputs.size() > 1) a.b = value(step.inputs[1]);
     a.y = output(step);
-    const KernelId kernel = step.op == Step::Op::dropout      ? KernelId::dropout
-                            : step.op == Step::Op::activation ? KernelId::activation_forward
-                            : step.op == Step::Op::add        ? KernelId::add_forward
-                                                              : KernelId::gate_forward;
-    elements(kernel, a.y, a);
+    if (step.op == Step::Op::activation) return lanes(KernelId::activation_forward, a.y, a);
+    if (step.op == Step::Op::add) return lanes(KernelId::add_forward, a.y, a);
+    elements(step.op == Step::Op::dropout ? KernelId::dropout : KernelId::gate_forward, a.y, a);
   }
 
   void concat_forward(const Step& step) {
@@ -470,7 +468,7 @@ class Builder : private LaunchList {
     if (!wanted(step.inputs.front())) return;
     a.dx = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());
-    elements(KernelId::norm_gradient, a.x, a);
+    lanes(KernelId::norm_gradient, a.x, a);
   }
 
   void element_backward(const Step& step) {
@@ -483,10 +481,12 @@ class Builder : private LaunchList {
       if (!wanted(to)) continue;
       a.y = slope(to);
       a.accumulate = accumulate(to);
-      elements(dropout                           ? KernelId::dropout
-               : step.op == Step::Op::activation ? KernelId::activation_gradient
-                                                 : KernelId::add_gradient,
-               a.y, a);
+      if (dropout)
+        elements(KernelId::dropout, a.y, a);
+      else
+        lanes(step.op == Step::Op::activation ? KernelId::activation_gradient
+                                              : KernelId::add_gradient,
+              a.y, a);
     }
   }
 

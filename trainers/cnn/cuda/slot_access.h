@@ -68,6 +68,50 @@ BROOD_DEVICE void put(T* to, int index, float value, bool accumulate) {
   to[index] = from_float<T>(accumulate ? to_float(to[index]) + value : value);
 }
 
+// Neighbouring channels of a pixel, 16 bytes of bf16 or one float. Padding makes pixels of bf16 a
+// multiple of it.
+template <class T>
+struct Lanes {
+  static constexpr int kCount = 1;
+  float value[1];
+};
+template <>
+struct Lanes<Bf16> {
+  static constexpr int kCount = kVectorLanes;
+  float value[kVectorLanes];
+};
+
+BROOD_DEVICE Lanes<float> lanes_at(const float* from, int index) { return {{from[index]}}; }
+BROOD_DEVICE Lanes<Bf16> lanes_at(const Bf16* from, int index) {
+  const Bf16x8 stored = *reinterpret_cast<const Bf16x8*>(from + index);
+  Lanes<Bf16> out;
+  BROOD_UNROLL for (int i = 0; i < kVectorLanes; ++i) out.value[i] = to_float(stored.value[i]);
+  return out;
+}
+
+BROOD_DEVICE void put_lanes(float* to, int index, const Lanes<float>& lanes, bool accumulate) {
+  put(to, index, lanes.value[0], accumulate);
+}
+BROOD_DEVICE void put_lanes(Bf16* to, int index, Lanes<Bf16> lanes, bool accumulate) {
+  if (accumulate) {
+    const Lanes<Bf16> before = lanes_at(to, index);
+    BROOD_UNROLL for (int i = 0; i < kVectorLanes; ++i) lanes.value[i] =
+        before.value[i] + lanes.value[i];
+  }
+  Bf16x8 stored;
+  BROOD_UNROLL for (int i = 0; i < kVectorLanes; ++i) stored.value[i] =
+      from_float<Bf16>(lanes.value[i]);
+  *reinterpret_cast<Bf16x8*>(to + index) = stored;
+}
+
+// The first of a thread's lanes, of a launch with a thread for each Lanes<T> of the batch.
+template <class T>
+BROOD_DEVICE Element lanes_of(const SlotAccess& slot, const Tensor& tensor) {
+  const int index = element_index() * Lanes<T>::kCount, pixel = index / tensor.pitch;
+  return {index, pixel, index - pixel * tensor.pitch,
+          pixel < slot.samples() * image_pixels(tensor)};
+}
+
 // What a thread does of a reduction over pixels (arguments.h): pixels first + lane, first + lane +
 // kPixelLanes, ... below last.
 struct ChunkLane {

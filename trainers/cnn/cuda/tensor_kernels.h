@@ -189,17 +189,17 @@ BROOD_DEVICE void store_pair(const TensorArguments& args, const float* bias, Bf1
     if (column < args.to.channels) first += bias[column];
     if (column + 1 < args.to.channels) second += bias[column + 1];
   }
+  auto* pair = reinterpret_cast<Bf16x2*>(to);
   if (args.accumulate) {
-    first += to_float(to[0]);
-    second += to_float(to[1]);
+    const Bf16x2 before = *pair;
+    first += to_float(before.value[0]);
+    second += to_float(before.value[1]);
   }
   if (args.relu) {
     if (first <= 0.0F) first = 0.0F;
     if (second <= 0.0F) second = 0.0F;
   }
-  const std::uint32_t word = std::uint32_t{from_float<Bf16>(first).bits} |
-                             std::uint32_t{from_float<Bf16>(second).bits} << 16U;
-  memcpy(to, &word, sizeof(word));
+  *pair = {{from_float<Bf16>(first), from_float<Bf16>(second)}};
 }
 
 template <int kColumns, class Rows>
