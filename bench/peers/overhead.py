@@ -4,7 +4,8 @@
 Four floats in [0, 1], the objective is their first, random search (Propulate: its genetic default), one
 worker. Each system runs in a process of its own, in turn, `--rounds` times; the medians of wall and CPU
 time per trial are printed, start-up left out where the system lets it be told apart. brood and Optuna's
-SQLite and journal storages keep every trial on disk; Optuna's memory and Propulate do not.
+SQLite and journal storages keep every trial on disk; Optuna's memory and Propulate do not. brood mpi:
+mpirun with a controller and two ranks.
 
     python3 bench/peers/overhead.py --brood build/release/brood [--trials 1000] [--rounds 3]
 
@@ -36,7 +37,7 @@ def measured(work):
     return {"wall": time.perf_counter() - wall, "cpu": cpu() - used}
 
 
-def brood(program, trials, workers):
+def brood(program, trials, workers, ranks=0):
     config = {
         "version": 1,
         "experiment": {"name": "overhead"},
@@ -50,6 +51,9 @@ def brood(program, trials, workers):
     with open("overhead.json", "w") as file:
         json.dump(config, file)
     command = [program, "run", "overhead.json", "-q", "-j", str(workers)]
+    if ranks:  # a controller and so many ranks of one executor each
+        os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        command = ["mpirun", "--oversubscribe", "--enable-recovery", "-n", str(ranks + 1)] + command
     one = command + ["--set", "budget.max_trials=1"]
     start = measured(lambda: subprocess.run(one, check=True))
     for name in os.listdir("."):
@@ -121,7 +125,9 @@ def ray_tune(trials):
 
 def one(name, program, trials):
     """Runs one system in this process and prints its figures."""
-    if name.startswith("brood"):
+    if name == "brood mpi":
+        out = brood(program, trials, 1, ranks=2)
+    elif name.startswith("brood"):
         out = brood(program, trials, int(name.split("-j")[1]))
     elif name.startswith("optuna"):
         out = optuna_storage(name.split()[1], trials)
@@ -144,7 +150,7 @@ def main():
     if args.one:
         return one(args.one, args.brood, args.trials)
 
-    systems = ["brood -j1", "brood -j2", "optuna memory", "optuna journal", "optuna sqlite",
+    systems = ["brood -j1", "brood -j2", "brood mpi", "optuna memory", "optuna journal", "optuna sqlite",
                "propulate", "ray tune"]
     times = {name: [] for name in systems}
     for _ in range(args.rounds):
