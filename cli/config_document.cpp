@@ -314,9 +314,11 @@ std::string read_config_file(const std::string& path) {
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   if (!in) throw UserError(path + ": cannot be read: " + std::strerror(errno));
-  std::string text(kBytesMax + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(in.gcount()));
+  // Piece by piece: to make room for the largest at once takes longer than all else.
+  std::string text;
+  std::array<char, 65536> piece{};
+  while (text.size() <= kBytesMax && (in.read(piece.data(), piece.size()) || in.gcount() > 0))
+    text.append(piece.data(), static_cast<std::size_t>(in.gcount()));
   if (in.bad()) throw UserError(path + ": cannot be read: " + std::strerror(errno));
   if (text.size() > kBytesMax)
     throw UserError(path + ": above 16 MiB: this is no config, or one made by a broken program");
