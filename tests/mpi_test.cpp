@@ -79,8 +79,10 @@ TEST(Mpi, RanksEndThemselvesWhenRank0IsGone) {
 int main(int argc, char** argv) {
   std::signal(SIGHUP, [](int) { ::_exit(3); });
   if (const auto status = brood::worker_of_contract(argc, argv)) return *status;
-  if (brood::launched_under_mpi() && brood::mpi_rank() > 0)
+  if (brood::launched_under_mpi() && brood::mpi_rank() > 0) {
+    std::signal(SIGSEGV, SIG_DFL);  // no report of Open MPI's or a sanitizer's, which takes a while
     return brood::serve_rank(brood::options());
+  }
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }
