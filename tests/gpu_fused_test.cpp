@@ -1,11 +1,13 @@
 // Goal: the trainer of a device trains what the CPU's trains, fusion is invisible, and failures
 // stay with whom they belong to. Method: the whole trainer on the emulated device (runtime.h), in
 // the company of other trials, in other slots, stopped and resumed at any step, with failures on
-// request; checkpoints go from device to CPU and back.
+// request; checkpoints go from device to CPU and back. With BROOD_TEST_DEVICE=cuda on a GPU, but
+// for the failures.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "engine/resolve.h"
 #include "tests/trainers_drive.h"
@@ -38,8 +40,18 @@ class Device {
     offer.device = "cuda:0";
     offer.slots = slots;
     trainer = make_fused(
-        offer, "val_loss", [this](const Assignment& a) { return input(a); },
-        make_emulated_runtime(device), options);
+        offer, "val_loss", [this](const Assignment& a) { return input(a); }, runtime(device),
+        options);
+  }
+
+  // The first GPU, with BROOD_TEST_DEVICE=cuda, unless something particular is asked for.
+  static std::unique_ptr<Runtime> runtime(const EmulatedDevice& device = {}) {
+    const char* const wanted = std::getenv("BROOD_TEST_DEVICE");
+    const bool plain =
+        device.allocation_fails == 0 && device.launch_fails == 0 && device.launch_hangs == 0;
+    if (wanted == nullptr || std::string(wanted) != "cuda" || !plain)
+      return make_emulated_runtime(device);
+    return make_cuda_runtime(0);
   }
 
   TrainingInput input(const Assignment& assignment) {
@@ -205,14 +217,14 @@ TEST(Fused, SavesAtAnyStepToTheSameBits) {
   Device maker(1);
   FusedOptions step_by_step = Device::small();
   step_by_step.batches_max = 1;
-  FusedEngine engine(make_emulated_runtime(), step_by_step);
+  FusedEngine engine(Device::runtime(), step_by_step);
   const auto number = engine.admit(maker.input(trial(1)), trial(1));
   ASSERT_TRUE(number);
   int saves = 0, epoch = 1;
   for (bool done = false; !done; ++saves) {
     const std::string path = folder.path("step" + std::to_string(saves));
     engine.save(*number, path);
-    FusedEngine other(make_emulated_runtime(), Device::small());
+    FusedEngine other(Device::runtime(), Device::small());
     Assignment resumed = trial(1);
     resumed.first_epoch = epoch;
     resumed.resume_from = path;
@@ -308,12 +320,15 @@ TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
 }
 
 TEST(Fused, SaysWhyThereIsNoDevice) {
-  if (built_with_cuda()) return;  // then the driver decides
   try {
-    make_cuda_runtime(0);
-    FAIL() << "a device without CUDA";
+    make_cuda_runtime(999);
+    FAIL() << "a device with the number 999";
   } catch (const UserError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("built without CUDA"));
+    const std::string why = error.what();
+    if (built_with_cuda())
+      EXPECT_THAT(why, testing::AnyOf(HasSubstr("no GPU can be used"), HasSubstr("no cuda:999")));
+    else
+      EXPECT_THAT(why, HasSubstr("built without CUDA"));
   }
 }
 

@@ -1,0 +1,172 @@
+// The runtime on a GPU, by CUDA's own runtime library. Only in builds with BROOD_CUDA; compiled,
+// but not tried on a GPU so far.
+#include <cuda_runtime_api.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <thread>
+
+#include "engine/error.h"
+#include "trainers/cnn/cuda/runtime.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+std::string text_of(cudaError_t error) {
+  return std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error);
+}
+
+class CudaRuntime final : public Runtime {
+ public:
+  explicit CudaRuntime(int number) : number_(number) {
+    require_device();
+    must(cudaSetDevice(number), "cannot use the device");
+    must(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cannot make a stream");
+    must(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cannot make an event");
+    must(static_cast<cudaError_t>(prepare_kernels()), "this build has no kernels for the device");
+  }
+  // After a loss every call could hang or abort: what is left goes with the process.
+  ~CudaRuntime() override {
+    if (lost_) return;
+    for (const auto& [graph, made] : graphs_) cudaGraphExecDestroy(made);
+    cudaEventDestroy(event_);
+    cudaStreamDestroy(stream_);
+  }
+
+  bool lost() const override { return lost_; }
+
+  DeviceInfo info() override {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, number_), "describing the device");
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "asking for free memory");
+    return {properties.name,
+            "sm_" + std::to_string(properties.major) + std::to_string(properties.minor),
+            static_cast<std::int64_t>(free)};
+  }
+
+  unsigned char* allocate(std::int64_t bytes) override {
+    void* memory = nullptr;
+    const cudaError_t error = cudaMalloc(&memory, static_cast<std::size_t>(bytes));
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // it is no error of later calls
+      return nullptr;
+    }
+    check(error, "allocating memory");
+    return static_cast<unsigned char*>(memory);
+  }
+  void release(unsigned char* memory) noexcept override {
+    if (!lost_) cudaFree(memory);
+  }
+
+  void write(unsigned char* to, const void* from, std::int64_t bytes) override {
+    // From pageable memory: it has been read when the call returns.
+    check(
+        cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_),
+        "writing to the device");
+  }
+  void read(void* to, const unsigned char* from, std::int64_t bytes) override {
+    check(
+        cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream_),
+        "reading from the device");
+    check(cudaStreamSynchronize(stream_), "reading from the device");
+  }
+  void copy(unsigned char* to, const unsigned char* from, std::int64_t bytes) override {
+    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice,
+                          stream_),
+          "copying on the device");
+  }
+  void clear(unsigned char* memory, std::int64_t bytes) override {
+    check(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), stream_),
+          "clearing memory of the device");
+  }
+
+  int capture(const std::vector<Launch>& launches) override {
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "beginning a capture");
+    for (const Launch& launch : launches)
+      check(static_cast<cudaError_t>(launch_cuda(launch, stream_)), launch.what.c_str());
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream_, &graph), "ending a capture");
+    cudaGraphExec_t made = nullptr;
+    check(cudaGraphInstantiate(&made, graph, 0), "making a graph");
+    check(cudaGraphDestroy(graph), "making a graph");
+    check(cudaGraphUpload(made, stream_), "uploading a graph");
+    graphs_[++graph_] = made;
+    return graph_;
+  }
+  void replay(int graph) override {
+    check(cudaGraphLaunch(graphs_.at(graph), stream_), "launching a graph");
+  }
+  void forget(int graph) noexcept override {
+    const auto at = graphs_.find(graph);
+    if (at == graphs_.end()) return;
+    if (!lost_) cudaGraphExecDestroy(at->second);
+    graphs_.erase(at);
+  }
+
+  void wait(std::chrono::milliseconds longest) override {
+    check(cudaEventRecord(event_, stream_), "waiting for the device");
+    const auto until = std::chrono::steady_clock::now() + longest;
+    // Work takes milliseconds: first as often as the processor is given back, then now and then.
+    for (std::int64_t looks = 0;; ++looks) {
+      const cudaError_t error = cudaEventQuery(event_);
+      if (error == cudaSuccess) return;
+      if (error != cudaErrorNotReady) check(error, "training");
+      if (std::chrono::steady_clock::now() > until) hang(longest);
+      if (looks < 1000)
+        std::this_thread::yield();
+      else
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  }
+
+ private:
+  // Before anything is lost: the reason for people.
+  void require_device() const {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+      throw UserError("no GPU can be used: " + text_of(error) +
+                      " (is the NVIDIA driver there, and "
+                      "new enough for this build of brood?)");
+    if (number_ >= count)
+      throw UserError("there is no cuda:" + std::to_string(number_) + ": CUDA finds " +
+                      std::to_string(count) + (count == 1 ? " GPU" : " GPUs"));
+  }
+  static void must(cudaError_t error, const char* what) {
+    if (error != cudaSuccess) throw UserError(std::string(what) + ": " + text_of(error));
+  }
+  void check(cudaError_t error, const char* what) {
+    if (lost_ || error != cudaSuccess) {
+      lost_ = true;
+      throw DeviceLost(std::string("the device is lost: ") + what + ": " + text_of(error));
+    }
+  }
+  // A kernel that does not end cannot be cancelled, and an orderly exit would wait for it.
+  [[noreturn]] void hang(std::chrono::milliseconds longest) {
+    lost_ = true;
+    std::fprintf(stderr, "the device is lost: its work did not end within %lld ms\n",
+                 static_cast<long long>(longest.count()));
+    std::fflush(stderr);
+    std::_Exit(70);
+  }
+
+  const int number_;
+  bool lost_ = false;
+  cudaStream_t stream_ = nullptr;
+  cudaEvent_t event_ = nullptr;
+  int graph_ = 0;
+  std::map<int, cudaGraphExec_t> graphs_;
+};
+
+}  // namespace
+
+bool built_with_cuda() { return true; }
+
+std::unique_ptr<Runtime> make_cuda_runtime(int number) {
+  return std::make_unique<CudaRuntime>(number);
+}
+
+}  // namespace brood::cnn::cuda
