@@ -95,7 +95,8 @@ class Tree {
     for (std::size_t param = 0; param < params_.size(); ++param) {
       const Range range = box[param];
       if (range.end - range.begin < 2) continue;
-      held_.assign(params_[param].bins, Held{});
+      if (held_.size() < range.end) held_.resize(range.end);
+      for (std::size_t at = range.begin; at < range.end; ++at) held_[at] = Held{};
       const auto& bin = params_[param].bin;
       for (std::size_t i = begin; i < end; ++i) {
         Held& held = held_[bin[samples_[i]]];
