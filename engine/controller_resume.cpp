@@ -42,6 +42,8 @@ void Controller::load(History history) {
     checkpoints_[saved.trial][saved.epoch] = {path, saved.bytes};
     checkpoint_bytes_ += saved.bytes;
   }
+  // The last session may have ended before it had deleted what the next save made needless.
+  for (auto& [k, epochs] : checkpoints_) drop_checkpoints(k, epochs.rbegin()->first);
   if (!history.created) sweep_all_checkpoints();
   std::vector<TrialId> open;
   for (Trial& t : trials_) {

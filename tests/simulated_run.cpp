@@ -115,6 +115,10 @@ std::vector<std::string> strays_of(const std::string& database) {
   std::vector<std::string> out;
   std::set_symmetric_difference(known.begin(), known.end(), found.begin(), found.end(),
                                 std::back_inserter(out));
+  sqlite::Statement older(db,
+                          "SELECT path FROM checkpoint c WHERE EXISTS (SELECT 1 FROM checkpoint d "
+                          "WHERE d.trial = c.trial AND d.epoch > c.epoch)");
+  while (older.step()) out.push_back(std::string(older.text(0)) + " though there is a later one");
   return out;
 }
 
