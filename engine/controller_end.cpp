@@ -83,12 +83,14 @@ Ending Controller::close() {
   Ending ending = closing_.value_or(Ending{"completed", ""});
   if (ending.state == "interrupted") drain();
   std::vector<TrialId> running;
-  for (const auto& [k, live] : live_)
+  for (const auto& [k, live] : live_) {
+    // Of one that waits a worker that was given up may still have saved.
+    if (saves()) stopped_now_.push_back(k);
     if (live.place || trial(k).state == TrialState::running) running.push_back(k);
+  }
   std::sort(running.begin(), running.end());
   for (const TrialId k : running) {
     Live& live = live_.at(k);
-    if (saves()) stopped_now_.push_back(k);
     end_attempt(k, live, "interrupted", false, ending.why);
     requeue(k, live);
   }

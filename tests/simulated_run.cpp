@@ -244,6 +244,10 @@ Outcome run(const Case& c, const std::string& database, Shape shape, Faults faul
   options.lease = shape.nodes > 1 ? Millis{4000} : Millis{0};
   options.verify_every = 1;
   if (c.checkpoint_every > 0) options.files_dir = files_of(database);
+  // As the program does with what a database left behind that was cut off before its first commit.
+  options.on_open = [&](bool created) {
+    if (created) std::filesystem::remove_all(files_of(database));
+  };
   options.desk = desk;
   options.known_trials = [&c] { return c.known; };
   if (!events.empty()) {
