@@ -77,7 +77,9 @@ Program::Program(const ProgramRequest& request)
 Program::~Program() {
   kill();
   group_.reset();  // before its number can be another's
-  if (!status_) ::waitpid(pid_, nullptr, 0);
+  if (status_) return;
+  ::waitpid(pid_, nullptr, 0);
+  kill_descendants(::getpid(), others_);  // its children are given to us only now
 }
 
 // Its number is its own until it was waited for, so that the group cannot be another's.
