@@ -183,13 +183,15 @@ void write_orders(FusedTrials& trials, const std::vector<std::int32_t>& active) 
   }
 }
 
-TEST(DeviceTraining, FollowsTheCpusTrainingWithEveryOption) {
+// Trials of one class beside the CPU's.
+void expect_the_cpus_training(const std::vector<NetworkSpec>& specs) {
   const MadeUpData data(kShape, 4);
-  const std::vector<NetworkSpec> specs = every_option();
-  FusedTrials trials(specs[0], data, 5);
-  const std::vector<std::int32_t> active = {0, 1, 2, 3, 4};
+  const int count = static_cast<int>(specs.size());
+  FusedTrials trials(specs[0], data, count);
+  std::vector<std::int32_t> active;
   std::vector<std::unique_ptr<CpuTrial>> cpu;
-  for (int slot = 0; slot < 5; ++slot) {
+  for (int slot = 0; slot < count; ++slot) {
+    active.push_back(slot);
     const auto seed = static_cast<std::uint64_t>(100 + slot);
     cpu.push_back(std::make_unique<CpuTrial>(specs[static_cast<std::size_t>(slot)], data, seed));
     trials.admit(slot, specs[static_cast<std::size_t>(slot)], seed);
@@ -204,7 +206,7 @@ TEST(DeviceTraining, FollowsTheCpusTrainingWithEveryOption) {
       }
     }
     trials.run(trials.program.validate, active);
-    for (int slot = 0; slot < 5; ++slot) {
+    for (int slot = 0; slot < count; ++slot) {
       SCOPED_TRACE("trial " + std::to_string(slot) + ", epoch " + std::to_string(epoch));
       CpuTrial& wanted = *cpu[static_cast<std::size_t>(slot)];
       const SlotState& got = trials.state(slot);
@@ -217,6 +219,25 @@ TEST(DeviceTraining, FollowsTheCpusTrainingWithEveryOption) {
       EXPECT_EQ(got.step, 3 * epoch);
     }
   }
+}
+
+TEST(DeviceTraining, FollowsTheCpusTrainingWithEveryOption) {
+  expect_the_cpus_training(every_option());
+}
+
+TEST(DeviceTraining, FollowsTheCpusMomentum) {
+  std::vector<NetworkSpec> specs(3, small_net());
+  for (NetworkSpec& spec : specs) {
+    spec.optimizer.kind = OptimizerSpec::Kind::sgd;
+    spec.optimizer.learning_rate = 0.05;
+    spec.optimizer.momentum = 0.9;
+  }
+  specs[1].optimizer.nesterov = true;
+  specs[1].optimizer.weight_decay = 0.01;
+  specs[2].optimizer.nesterov = true;
+  specs[2].optimizer.momentum = 0.5;
+  specs[2].optimizer.clip_norm = 0.3;
+  expect_the_cpus_training(specs);
 }
 
 // Sums over samples that no batch divides, and classes' tallies.
