@@ -31,6 +31,4 @@ if(BROOD_MPI)
       $<TARGET_FILE:mpi_test> --gtest_filter=Mpi.RanksEndThemselvesWhenRank0IsGone)
   set_tests_properties(mpi_test.RanksEndThemselvesWhenRank0IsGone PROPERTIES LABELS processes
     TIMEOUT 120 PASS_REGULAR_EXPRESSION "rank [12] ends: rank 0 was silent")
-  add_test(NAME cluster_quick COMMAND ${CMAKE_CURRENT_LIST_DIR}/cluster $<TARGET_FILE:brood> --quick)
-  set_tests_properties(cluster_quick PROPERTIES LABELS processes TIMEOUT 300)
 endif()
