@@ -7,6 +7,7 @@
 #include <queue>
 #include <string>
 
+#include "bench/empty_search.h"
 #include "engine/controller.h"
 #include "store/sqlite_store.h"
 #include "strategies/strategies.h"
@@ -64,38 +65,6 @@ class Echo final : public Transport {
   std::queue<Envelope> frames_;
 };
 
-class OneEpoch final : public Planner {
- public:
-  Estimate estimate(const ParamSet&) const override { return {}; }
-};
-
-ExperimentSpec four_floats(const std::string& search, std::int64_t trials,
-                           const std::string& database) {
-  ExperimentSpec spec;
-  spec.name = "bench";
-  spec.objective.metric = "loss";
-  spec.objective.maximize = false;
-  std::vector<Field> fields;
-  for (const char* name : {"a", "b", "c", "d"}) {
-    Field field;
-    field.name = name;
-    field.kind = FieldKind::real;
-    field.max = 1.0;
-    fields.push_back(field);
-  }
-  spec.space = SearchSpace(std::move(fields));
-  spec.search.name = search;
-  if (search == "genetic")
-    spec.search.settings = R"({"population_size": 50, "generations": )" +
-                           std::to_string(std::max<std::int64_t>(1, trials / 50)) + "}";
-  spec.search.settings = with_defaults(spec.search);
-  spec.budget.max_trials = trials;
-  spec.output.database = database;
-  spec.output.keep_best = 0;
-  spec.config = "{}";
-  return spec;
-}
-
 void trials(benchmark::State& state, const std::string& search) {
   const auto count = state.range(0);
   const auto folder = std::filesystem::temp_directory_path() / "brood-bench-controller";
@@ -104,14 +73,14 @@ void trials(benchmark::State& state, const std::string& search) {
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
     const std::string database = (folder / "bench.db").string();
-    const ExperimentSpec spec = four_floats(search, count, database);
+    const ExperimentSpec spec = empty_search(search, count, database);
     state.ResumeTiming();
     const auto strategy = make_strategy(spec);
     const auto store = open_sqlite_store(database);
     Echo transport(16);
     SystemClock clock;
     Observer observer;
-    OneEpoch planner;
+    EmptyPlanner planner(1);
     Controller controller(spec, *strategy, nullptr, planner, *store, transport, clock, observer,
                           ControllerOptions{});
     const Ending ending = controller.run();

@@ -1,6 +1,6 @@
-brood_bench(controller_event LIBS brood_engine brood_strategies brood_store)
 add_library(brood_bench STATIC model_cluster.cpp empty_search.cpp)
 target_link_libraries(brood_bench PUBLIC brood_options brood_engine brood_strategies brood_store)
+brood_bench(controller_event LIBS brood_bench)
 add_executable(engine_cost engine_cost.cpp)
 target_link_libraries(engine_cost PRIVATE brood_bench)
 add_executable(make_database make_database.cpp)
