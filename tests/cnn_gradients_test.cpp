@@ -46,37 +46,10 @@ std::vector<double> scaled(const std::vector<std::uint8_t>& pixels) {
   return out;
 }
 
-void fill(Reference& reference, std::uint64_t seed) {
-  for (std::size_t p = 0; p < reference.parameters.size(); ++p) {
-    const Parameter& parameter = reference.plan.parameters[p];
-    const double scale =
-        parameter.weight ? 1.5 / std::sqrt(static_cast<double>(parameter.inputs)) : 0.3;
-    reference.parameters[p] = made_up(reference.parameters[p].size(), seed * 100 + p, scale);
-    if (parameter.start == Parameter::Start::one)
-      for (double& value : reference.parameters[p]) value = static_cast<float>(value + 1.0);
-  }
-}
-
 std::vector<int> labels_of(const Case& c) {
   std::vector<int> labels;
   for (int n = 0; n < c.batch; ++n) labels.push_back((n * 7 + 1) % c.data.classes);
   return labels;
-}
-
-double norm_of(const std::vector<double>& values) {
-  double sum = 0.0;
-  for (const double value : values) sum += value * value;
-  return std::sqrt(sum);
-}
-
-// Distance relative to the larger of the reference's norm and a floor for vanishing gradients.
-double distance(const std::vector<float>& got, const std::vector<double>& wanted, double floor) {
-  double difference = 0.0;
-  EXPECT_EQ(got.size(), wanted.size());
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    difference += std::pow(static_cast<double>(got[i]) - wanted[i], 2);
-  }
-  return std::sqrt(difference) / std::max(norm_of(wanted), floor);
 }
 
 // bound: of a gradient's distance. share: of the largest gradient, below which one counts as

@@ -1,5 +1,7 @@
 #include "tests/cnn_reference.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -406,6 +408,32 @@ void Reference::each_part(const Step& step,
       visit(i, i / own * channels + first + i % own, input);
     first += own;
   }
+}
+
+void fill(Reference& reference, std::uint64_t seed) {
+  for (std::size_t p = 0; p < reference.parameters.size(); ++p) {
+    const Parameter& parameter = reference.plan.parameters[p];
+    const double scale =
+        parameter.weight ? 1.5 / std::sqrt(static_cast<double>(parameter.inputs)) : 0.3;
+    reference.parameters[p] = made_up(reference.parameters[p].size(), seed * 100 + p, scale);
+    if (parameter.start == Parameter::Start::one)
+      for (double& value : reference.parameters[p]) value = static_cast<float>(value + 1.0);
+  }
+}
+
+double norm_of(const std::vector<double>& values) {
+  double sum = 0.0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
+}
+
+double distance(const std::vector<float>& got, const std::vector<double>& wanted, double floor) {
+  double difference = 0.0;
+  EXPECT_EQ(got.size(), wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    difference += std::pow(static_cast<double>(got[i]) - wanted[i], 2);
+  }
+  return std::sqrt(difference) / std::max(norm_of(wanted), floor);
 }
 
 }  // namespace brood::cnn

@@ -38,7 +38,14 @@ struct Reference {
   bool train_ = false;
 };
 
-// A small network of the given layers with deterministic weights, biases and running statistics.
 std::vector<double> made_up(std::size_t count, std::uint64_t seed, double scale);
+
+// Deterministic weights and biases, of a size that keeps signals alive.
+void fill(Reference& reference, std::uint64_t seed);
+
+double norm_of(const std::vector<double>& values);
+
+// Distance relative to the larger of the reference's norm and a floor for vanishing gradients.
+double distance(const std::vector<float>& got, const std::vector<double>& wanted, double floor);
 
 }  // namespace brood::cnn

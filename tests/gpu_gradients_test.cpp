@@ -19,30 +19,6 @@ struct Case {
   DataShape data;
 };
 
-double norm_of(const std::vector<double>& values) {
-  double sum = 0.0;
-  for (const double value : values) sum += value * value;
-  return std::sqrt(sum);
-}
-
-double distance(const std::vector<float>& got, const std::vector<double>& wanted, double floor) {
-  double difference = 0.0;
-  for (std::size_t i = 0; i < wanted.size(); ++i)
-    difference += std::pow(static_cast<double>(got[i]) - wanted[i], 2);
-  return std::sqrt(difference) / std::max(norm_of(wanted), floor);
-}
-
-void fill(Reference& reference, std::uint64_t seed) {
-  for (std::size_t p = 0; p < reference.parameters.size(); ++p) {
-    const Parameter& parameter = reference.plan.parameters[p];
-    const double scale =
-        parameter.weight ? 1.5 / std::sqrt(static_cast<double>(parameter.inputs)) : 0.3;
-    reference.parameters[p] = made_up(reference.parameters[p].size(), seed * 100 + p, scale);
-    if (parameter.start == Parameter::Start::one)
-      for (double& value : reference.parameters[p]) value = static_cast<float>(value + 1.0);
-  }
-}
-
 // The images [first, first + count) as numbers, and their labels.
 std::vector<double> images_of(const MadeUpData& data, std::int64_t first, std::int64_t count) {
   const std::int64_t bytes = data.shape.height * data.shape.width * data.shape.channels;
