@@ -19,9 +19,27 @@ void on_termination(int number) {
   ::raise(number);
 }
 
+class TerminationWaits {
+ public:
+  TerminationWaits() {
+    sigset_t termination;
+    ::sigemptyset(&termination);
+    ::sigaddset(&termination, SIGTERM);
+    ::pthread_sigmask(SIG_BLOCK, &termination, &before_);
+  }
+  ~TerminationWaits() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  TerminationWaits(const TerminationWaits&) = delete;
+  TerminationWaits& operator=(const TerminationWaits&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 }  // namespace
 
-DependentGroup::DependentGroup(pid_t group) : place_(-1) {
+DependentGroup::DependentGroup(const std::function<pid_t()>& start) : place_(-1) {
+  const TerminationWaits waits;
+  const pid_t group = start();
   for (std::size_t i = 0; i < groups.size() && place_ < 0; ++i) {
     pid_t free = 0;
     if (groups[i].compare_exchange_strong(free, group)) place_ = static_cast<int>(i);

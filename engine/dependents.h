@@ -7,11 +7,15 @@
 
 #include <sys/types.h>
 
+#include <functional>
+
 namespace brood {
 
 class DependentGroup {
  public:
-  explicit DependentGroup(pid_t group);
+  // `start` starts the group's leader and returns its process id, which is the group's. SIGTERM to
+  // this thread waits meanwhile: between the start and the list nobody would take the group along.
+  explicit DependentGroup(const std::function<pid_t()>& start);
   ~DependentGroup();
   DependentGroup(const DependentGroup&) = delete;
   DependentGroup& operator=(const DependentGroup&) = delete;

@@ -129,7 +129,7 @@ int worker(const std::string& how) {
   if (how == "allocate in spite of limit") allocate(true);
   if (how == "with dependents") {
     end_dependents_on_termination();
-    const DependentGroup group(start_descendants());
+    const DependentGroup group(start_descendants);  // which says its pid before it is listed
     sleep_for_ever();
   }
   if (how == "parent" || how == "parent of dependents") {

@@ -63,10 +63,11 @@ Program::Program(const ProgramRequest& request)
   spawn_request.third = their_output.get();
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a program leaves behind is given to us
   others_ = children_of(::getpid());
-  Spawned spawned = spawn(spawn_request);
-  pid_ = spawned.pid;
-  group_.emplace(pid_);
-  pidfd_ = std::move(spawned.pidfd);
+  group_.emplace([&] {
+    Spawned spawned = spawn(spawn_request);
+    pidfd_ = std::move(spawned.pidfd);
+    return pid_ = spawned.pid;
+  });
   for (const int descriptor : {output_.get(), pidfd_.get()}) {
     epoll_event event{};
     event.events = EPOLLIN;
