@@ -180,13 +180,25 @@ __attribute__((noinline)) void output_tile(const float* m, std::int64_t plane, f
     BROOD_UNROLL for (int i = 0; i < 4; ++i) half[i][j] = out[i];
   }
   const V added = bias ? *reinterpret_cast<const Loose*>(bias) : V{};
-  for (std::int32_t i = 0; i < rows; ++i) {
-    V out[4];
+  const auto finish = [&](int i, V* out) __attribute__((always_inline)) {
     from_points<K>(half[i], out);
     BROOD_UNROLL for (int j = 0; j < 4; ++j) {
       out[j] += added;
       if (relu) out[j] = out[j] <= 0.0F ? V{} : out[j];
     }
+  };
+  if (rows == 4 && columns == 4) {  // everything stays in registers
+    BROOD_UNROLL for (int i = 0; i < 4; ++i) {
+      V out[4];
+      finish(i, out);
+      BROOD_UNROLL for (int j = 0; j < 4; ++j) *
+          reinterpret_cast<Loose*>(y + i * row + j * pixel) = out[j];
+    }
+    return;
+  }
+  for (std::int32_t i = 0; i < rows; ++i) {
+    V out[4];
+    finish(i, out);
     for (std::int32_t j = 0; j < columns; ++j)
       *reinterpret_cast<Loose*>(y + i * row + j * pixel) = out[j];
   }
