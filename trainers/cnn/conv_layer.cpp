@@ -44,7 +44,8 @@ class Conv final : public Layer {
 
   void forward(const Pass& pass) override {
     for (int n = 0; n < pass.batch; ++n) {
-      kernels_.multiply({.x = b_.x.at(n),
+      if (b_.norm_before) b_.norm_before->write_outputs(n, 1);
+      kernels_.multiply({.x = x_at(n),
                          .x_offset = x_offsets_.data(),
                          .y = b_.y.at(n),
                          .y_offset = y_offsets_.data(),
@@ -68,9 +69,11 @@ class Conv final : public Layer {
     if (b_.dx.data) transpose_weights();
     for (int n = 0; n < pass.batch; ++n) {
       if (b_.norm_behind) b_.norm_behind->write_gradients(n, 1);
+      if (b_.norm_before) b_.norm_before->write_outputs_again(n, 1);
       mask_and_sum(n);
       gradient_by_weights(n);
       if (b_.dx.data) gradient_by_input(n);
+      if (b_.norm_before) b_.norm_before->sum_gradients(n, 1);
     }
   }
 
@@ -117,6 +120,7 @@ class Conv final : public Layer {
     }
   }
 
+  const float* x_at(int n) const { return b_.x.at(b_.norm_before ? 0 : n); }
   float* dy_at(int n, int y = 0) const { return b_.dy.at(b_.norm_behind ? 0 : n, y); }
 
   std::int64_t panel_floats(const Class& c) const {
@@ -138,7 +142,7 @@ class Conv final : public Layer {
                          mask_ ? nullptr : b_.bias_gradient);
     // One panel at a time: its gradients stay in the first-level cache.
     for (int panel = 0; panel < panels(out.channels); ++panel)
-      kernels_.weight_gradient({.x = b_.x.at(n),
+      kernels_.weight_gradient({.x = x_at(n),
                                 .x_row = step_.stride_height * b_.x.row,
                                 .x_step = std::int64_t{step_.stride_width} * b_.x.pixel,
                                 .pixel_rows = out.height,

@@ -45,6 +45,20 @@ bool has_norm_behind(const Plan& plan, std::size_t step) {
          plan.steps[step + 1].op == Step::Op::batch_norm;
 }
 
+int conv_behind(const Plan& plan, std::size_t step) {
+  if (plan.steps[step].op != Step::Op::batch_norm) return -1;
+  const std::size_t last = takes_next_pool(plan, step) ? step + 1 : step;
+  const bool found = only_next_reads(plan, last) && plan.steps[last + 1].op == Step::Op::conv;
+  return found ? static_cast<int>(last + 1) : -1;
+}
+
+int norm_before(const Plan& plan, std::size_t step) {
+  for (std::size_t back = 1; back <= 2 && back <= step; ++back)
+    if (conv_behind(plan, step - back) == static_cast<int>(step))
+      return static_cast<int>(step - back);
+  return -1;
+}
+
 int images_at_a_time(const Step& conv, const Shape& in, const Shape& out) {
   if (!uses_winograd(conv, in, out)) return 1;
   const Winograd g =

@@ -20,7 +20,16 @@ bool taken_by_norm(const Plan& plan, std::size_t step);
 // cache, and the gradient of the convolution's output takes the memory of a few images.
 bool has_norm_behind(const Plan& plan, std::size_t step);
 
-// Images that a convolution takes at a time on the way back.
+// The convolution that alone reads what step `step` makes, a batch norm with the pool that it
+// takes; -1: there is none. The norm then writes a few images just before the convolution reads
+// them, forward and again on the way back, and looks at a few images of its gradient as soon as
+// the convolution has written them. What the norm makes takes the memory of a few images.
+int conv_behind(const Plan& plan, std::size_t step);
+
+// The batch norm whose conv_behind is step `step`, or -1.
+int norm_before(const Plan& plan, std::size_t step);
+
+// Images that a convolution takes at a time.
 int images_at_a_time(const Step& conv, const Shape& in, const Shape& out);
 
 // Windows of 2x2 side by side that cover the image.

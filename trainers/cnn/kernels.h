@@ -191,17 +191,14 @@ struct Kernels {
                         const float* mean, const float* scale, const float* shift, const float* a,
                         const float* b, float* dx);
   // The same with a max_pool_2x2 behind, which makes `pixels` of y: what lies between is never
-  // written. Where y is given, the ReLU between passes on only what came to y > 0.
+  // written. largest: the x of each window that came through.
   void (*norm_max_pool)(const float* x, std::int64_t x_row, std::int32_t pixels,
                         std::int32_t channels, const float* scale, const float* shift, bool relu,
-                        float* y, std::uint8_t* place);
-  void (*norm_pool_sums)(const float* x, std::int64_t x_row, const float* dy, const float* y,
-                         const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
-                         const float* mean, float* sum, float* product);
-  void (*norm_pool_gradient)(const float* x, std::int64_t x_row, const float* dy, const float* y,
+                        float* y, float* largest, std::uint8_t* place);
+  void (*norm_pool_gradient)(const float* x, std::int64_t x_row, const float* dy,
                              const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
-                             const float* mean, const float* scale, const float* a, const float* b,
-                             float* dx, std::int64_t dx_row);
+                             const float* mean, const float* scale, const float* shift,
+                             const float* a, const float* b, float* dx, std::int64_t dx_row);
 
   void (*relu)(const float* x, std::int64_t count, float* y);
   void (*relu_gradient)(const float* y, const float* dy, std::int64_t count, float* dx);

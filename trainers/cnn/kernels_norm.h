@@ -112,7 +112,7 @@ struct Window2x2 {
 };
 
 void norm_max_pool(const float* x, std::int64_t x_row, std::int32_t pixels, std::int32_t channels,
-                   const float* scale, const float* shift, bool relu, float* y,
+                   const float* scale, const float* shift, bool relu, float* y, float* largest,
                    std::uint8_t* place) {
   const Window2x2 window(channels, x_row);
   each_vector(channels, [=](std::int32_t c, auto kind) {
@@ -121,80 +121,55 @@ void norm_max_pool(const float* x, std::int64_t x_row, std::int32_t pixels, std:
     const V factor = load(kind, scale + c), added = load(kind, shift + c);
     for (std::int32_t p = 0; p < pixels; ++p) {
       const float* from = x + std::int64_t{2 * p} * channels + c;
-      V most = load(kind, from) * factor + added;
+      V chosen = load(kind, from);
+      V most = chosen * factor + added;
       typename B::wide where = {};
       BROOD_UNROLL for (int k = 1; k < 4; ++k) {
-        const V value = load(kind, from + window.at[k]) * factor + added;
+        const V candidate = load(kind, from + window.at[k]), value = candidate * factor + added;
         // A NaN wins and stays: a diverged network must not look healthy.
         const typename B::wide better = ~(value <= most) & (most == most);
         most = better ? value : most;
+        chosen = better ? candidate : chosen;
         where = better ? typename B::wide{} + k : where;
       }
       if (relu) most = most <= 0.0F ? V{} : most;
       const std::int64_t to = std::int64_t{p} * channels + c;
       store(kind, y + to, most);
+      store(kind, largest + to, chosen);
       *reinterpret_cast<typename B::loose*>(place + to) =
           __builtin_convertvector(where, typename B::type);
     }
   });
 }
 
-// What came through a window, and from which of its places.
-template <class Kind>
-struct PooledSlope {
-  using V = typename Kind::type;
-  using B = Bytes<sizeof(V) / sizeof(float)>;
-  V slope;
-  typename B::wide where;
-  PooledSlope(const float* dy, const float* y, const std::uint8_t* place, std::int64_t at)
-      : slope(load(Kind{}, dy + at)) {
-    if (y) slope = load(Kind{}, y + at) > 0.0F ? slope : V{};
-    const typename B::type bytes = *reinterpret_cast<const typename B::loose*>(place + at);
-    where = __builtin_convertvector(bytes, typename B::wide);
-  }
-};
-
-void norm_pool_sums(const float* x, std::int64_t x_row, const float* dy, const float* y,
-                    const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
-                    const float* mean, float* sum, float* product) {
-  const Window2x2 window(channels, x_row);
-  each_vector(channels, [=](std::int32_t c, auto kind) {
-    using V = typename decltype(kind)::type;
-    using Wide = typename PooledSlope<decltype(kind)>::B::wide;
-    const V middle = load(kind, mean + c);
-    V total = {}, correlated = {};
-    for (std::int32_t p = 0; p < pixels; ++p) {
-      const PooledSlope<decltype(kind)> g(dy, y, place, std::int64_t{p} * channels + c);
-      const float* from = x + std::int64_t{2 * p} * channels + c;
-      V value = load(kind, from);
-      BROOD_UNROLL for (int k = 1; k < 4; ++k) value =
-          g.where == Wide{} + k ? load(kind, from + window.at[k]) : value;
-      total += g.slope;
-      correlated += g.slope * (value - middle);
-    }
-    store(kind, sum + c, total);
-    store(kind, product + c, correlated);
-  });
-}
-
-void norm_pool_gradient(const float* x, std::int64_t x_row, const float* dy, const float* y,
+void norm_pool_gradient(const float* x, std::int64_t x_row, const float* dy,
                         const std::uint8_t* place, std::int32_t pixels, std::int32_t channels,
-                        const float* mean, const float* scale, const float* a, const float* b,
-                        float* dx, std::int64_t dx_row) {
+                        const float* mean, const float* scale, const float* shift, const float* a,
+                        const float* b, float* dx, std::int64_t dx_row) {
   const Window2x2 window(channels, x_row), written(channels, dx_row);
   each_vector(channels, [=](std::int32_t c, auto kind) {
     using V = typename decltype(kind)::type;
-    using Wide = typename PooledSlope<decltype(kind)>::B::wide;
+    using B = Bytes<sizeof(V) / sizeof(float)>;
+    using Wide = typename B::wide;
     const V middle = load(kind, mean + c), factor = load(kind, scale + c);
+    const V added = shift ? load(kind, shift + c) : V{};
     const V constant = load(kind, a + c), linear = load(kind, b + c);
     for (std::int32_t p = 0; p < pixels; ++p) {
-      const PooledSlope<decltype(kind)> g(dy, y, place, std::int64_t{p} * channels + c);
-      const V slope = factor * g.slope - constant;
-      const std::int64_t at = std::int64_t{2 * p} * channels + c;
+      const std::int64_t from = std::int64_t{p} * channels + c,
+                         at = from + std::int64_t{p} * channels;
+      const typename B::type bytes = *reinterpret_cast<const typename B::loose*>(place + from);
+      const Wide where = __builtin_convertvector(bytes, Wide);
+      V value[4], slope = load(kind, dy + from);
+      BROOD_UNROLL for (int k = 0; k < 4; ++k) value[k] = load(kind, x + at + window.at[k]);
+      if (shift) {
+        V largest = value[0];
+        BROOD_UNROLL for (int k = 1; k < 4; ++k) largest = where == Wide{} + k ? value[k] : largest;
+        slope = largest * factor + added > 0.0F ? slope : V{};
+      }
+      slope = factor * slope - constant;
       BROOD_UNROLL for (int k = 0; k < 4; ++k) {
-        const V rest = (load(kind, x + at + window.at[k]) - middle) * linear;
-        store(kind, dx + at + written.at[k],
-              (g.where == Wide{} + k ? slope : V{} - constant) - rest);
+        const V rest = (value[k] - middle) * linear;
+        store(kind, dx + at + written.at[k], (where == Wide{} + k ? slope : V{} - constant) - rest);
       }
     }
   });

@@ -24,14 +24,20 @@ struct View {
 
 constexpr int kNormArrays = 8;  // that a batch norm keeps, an entry per channel
 
-// A batch norm, for the convolution right before it (see fusion.h).
-class NormBehind {
+// A batch norm, for the convolutions right before and right behind it (see fusion.h).
+class NormBeside {
  public:
-  virtual ~NormBehind() = default;
-  // Forward in training: image n has just been written; all of them in order.
+  virtual ~NormBeside() = default;
+  // For the one before, forward in training: image n has just been written; all of them in order.
   virtual void measure(int n) = 0;
   // Backward: writes the gradients of `count` images from n on as images 0, 1, ... of its dx.
   virtual void write_gradients(int n, int count) = 0;
+  // For the one behind: writes `count` images from n on as images 0, 1, ... of its y. Forward this
+  // comes first.
+  virtual void write_outputs(int n, int count) = 0;
+  virtual void write_outputs_again(int n, int count) = 0;
+  // Backward: the gradients of these images have just been written; all of them in order.
+  virtual void sum_gradients(int n, int count) = 0;
 };
 
 // What a step may touch. Everything outlives the layer and stays where it is.
@@ -47,14 +53,16 @@ struct Binding {
                                                                // dense weight, which is overwritten
   float *mean = nullptr, *variance = nullptr;                  // running, of a batch norm
   float* saved = nullptr;                                      // kept from forward to backward
-  float* scratch = nullptr;                                    // free between calls
-  std::uint8_t* bytes = nullptr;                               // kept from forward to backward
+  float* largest = nullptr;       // of a batch norm with a pool: the inputs that come through
+  float* scratch = nullptr;       // free between calls
+  std::uint8_t* bytes = nullptr;  // kept from forward to backward
   // A maximum passes a ReLU's gradient on where it is positive: a pool right behind a ReLU masks
   // for it, where the gradient has fewer pixels.
-  bool mask_input = false;            // of a max pool: y > 0 also masks dx
-  bool dy_masked = false;             // of a layer with a ReLU: dy comes masked
-  NormBehind* norm_behind = nullptr;  // of a convolution: dy has images_at_a_time, for it to write
-  bool conv_before = false;           // of a batch norm: is that norm
+  bool mask_input = false;  // of a max pool: y > 0 also masks dx
+  bool dy_masked = false;   // of a layer with a ReLU: dy comes masked
+  // Of a convolution: dy, or x, has images_at_a_time, for this norm to write.
+  NormBeside *norm_behind = nullptr, *norm_before = nullptr;
+  bool conv_before = false, conv_behind = false;  // of a batch norm: is that norm
 };
 
 // One batch.
@@ -72,7 +80,7 @@ class Layer {
   // After a forward pass in training. Adds to the parameters' gradients and overwrites dx; may
   // change dy.
   virtual void backward(const Pass& pass) = 0;
-  virtual NormBehind* as_norm() { return nullptr; }
+  virtual NormBeside* as_norm() { return nullptr; }
 };
 
 std::unique_ptr<Layer> make_layer(const Binding& binding);

@@ -78,7 +78,10 @@ class Planner {
     place_parameters(moments, averages);
     place_tensors();
     out_.scratch_offset = reserve(scratch_floats());
-    for (std::size_t i = 0; i < plan.steps.size(); ++i) place_step(plan.steps[i], out_.steps[i]);
+    for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+      place_step(plan.steps[i], out_.steps[i]);
+      if (taken_by_norm(plan, i)) out_.steps[i - 1].largest = reserve(pixels_of(plan.steps[i]));
+    }
     // Tiles read and write whole panels; the last one may end beyond its array.
     reserve(64);
     out_.floats = used_;
@@ -154,11 +157,24 @@ class Planner {
     return plan_.batch_size;
   }
 
+  // Images of a tensor that are there at a time.
+  int value_images(std::size_t tensor) const {
+    for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      if (step.inputs.front() != static_cast<int>(tensor) || norm_before(plan_, s) < 0) continue;
+      return std::min(plan_.batch_size,
+                      images_at_a_time(step, plan_.tensors[tensor],
+                                       plan_.tensors[static_cast<std::size_t>(step.output)]));
+    }
+    return plan_.batch_size;
+  }
+
   static bool reads(const Step& step, std::size_t tensor) {
     return std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(tensor)) > 0;
   }
 
-  // A max pool that alone reads what a step with a ReLU makes masks its gradient.
+  // A max pool that alone reads what a step with a ReLU makes masks its gradient, unless a batch
+  // norm does both.
   void find_masks() {
     for (std::size_t pool = 0; pool < plan_.steps.size(); ++pool) {
       const auto input = static_cast<std::size_t>(plan_.steps[pool].inputs.front());
@@ -166,6 +182,7 @@ class Planner {
       for (const Step& step : plan_.steps)
         readers += std::count(step.inputs.begin(), step.inputs.end(), static_cast<int>(input));
       if (plan_.steps[pool].op != Step::Op::max_pool || readers != 1) continue;
+      if (taken_by_norm(plan_, pool)) continue;
       for (std::size_t made = 0; made < plan_.steps.size(); ++made)
         if (plan_.steps[made].output == static_cast<int>(input) && plan_.steps[made].relu)
           out_.steps[pool].mask_input = out_.steps[made].dy_masked = true;
@@ -236,7 +253,7 @@ class Planner {
       if (passes(t))
         out.push_back({&tensor.value.offset, tensor.value.before,
                        made - (taken_by_norm(plan_, static_cast<std::size_t>(made)) ? 1 : 0),
-                       last_reader, tensor.value.image * plan_.batch_size});
+                       last_reader, tensor.value.image * tensor.value_images});
       if (!tensor.needs_gradient) continue;
       tensor.gradient_birth = last_reader;
       // The loss writes only the classes of the logits' gradient: its other lanes must stay zero.
@@ -311,8 +328,10 @@ class Planner {
       const int pixel = t == 0 && exact_image ? shape.channels : padded(shape.channels);
       TensorMemory& tensor = out_.tensors[t];
       tensor.value = lay(shape, pixel, value[t]);
+      tensor.value_images = value_images(t);
       if (!passes(t))
-        tensor.value.offset = reserve(tensor.value.image * plan_.batch_size) + tensor.value.before;
+        tensor.value.offset =
+            reserve(tensor.value.image * tensor.value_images) + tensor.value.before;
       if (!tensor.needs_gradient) continue;
       tensor.gradient = lay(shape, pixel, gradient[t]);
     }
@@ -345,6 +364,12 @@ class Planner {
     return most;
   }
 
+  // Numbers that a step makes, without halos.
+  std::int64_t pixels_of(const Step& step) const {
+    const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
+    return std::int64_t{plan_.batch_size} * out.height * out.width * padded(out.channels);
+  }
+
   void place_step(const Step& step, StepMemory& memory) {
     const Shape& in = plan_.tensors[static_cast<std::size_t>(step.inputs.front())];
     const Shape& out = plan_.tensors[static_cast<std::size_t>(step.output)];
@@ -352,8 +377,7 @@ class Planner {
       memory.saved = reserve(kNormArrays * std::int64_t{panels(out.channels)} * kPanel);
     if (step.op == Step::Op::dropout || step.op == Step::Op::max_pool) {
       memory.bytes = out_.byte_count;
-      out_.byte_count += round_up(
-          std::int64_t{plan_.batch_size} * out.height * out.width * padded(out.channels), 64);
+      out_.byte_count += round_up(pixels_of(step), 64);
     }
     if (step.op == Step::Op::conv && !uses_winograd(step, in, out))
       out_.table_bytes +=

@@ -24,6 +24,7 @@ struct TensorMemory {
   // A value that no backward pass reads shares its memory with gradients, which come later.
   // All zero: it is never in memory (fusion.h).
   Layout value;
+  int value_images = 0;         // of the batch that are there at a time
   Layout gradient;              // only where needs_gradient
   bool needs_gradient = false;  // some parameter lies before it
   // The step whose backward pass writes the gradient first. Gradients that are never needed at the
@@ -39,8 +40,9 @@ struct ParameterMemory {
 };
 
 struct StepMemory {
-  std::int64_t saved = 0;  // floats kept from forward to backward: of a batch norm's channels
-  std::int64_t bytes = 0;  // in the byte part: dropout masks, places of pooled maxima
+  std::int64_t saved = 0;    // floats kept from forward to backward: of a batch norm's channels
+  std::int64_t largest = 0;  // of a batch norm that takes a pool (layers.h)
+  std::int64_t bytes = 0;    // in the byte part: dropout masks, places of pooled maxima
   bool mask_input = false, dy_masked = false;  // as a Binding has them (layers.h)
   // Where all readers of a tensor but the last leave their gradient, to be added to the tensor's.
   // Laid out as the tensor's gradient.

@@ -104,9 +104,11 @@ void Network::bind() {
   find_later_readers();
   overwritten_.resize(plan_.parameters.size());
   layers_.resize(plan_.steps.size());
-  // Backwards: a convolution knows the batch norm behind it.
-  for (std::size_t i = plan_.steps.size(); i-- > 0;)
-    if (!taken_by_norm(plan_, i)) layers_[i] = make_layer(binding(i));
+  // A convolution knows the batch norms beside it: they come first.
+  for (const bool norm : {true, false})
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      if (!taken_by_norm(plan_, i) && norm == (plan_.steps[i].op == Step::Op::batch_norm))
+        layers_[i] = make_layer(binding(i));
   image_ = view(memory_.tensors.front().value, floats_.get());
   logits_ = view(memory_.tensors.back().value, floats_.get());
   logits_gradient_ = view(memory_.tensors.back().gradient, floats_.get());
@@ -159,7 +161,11 @@ Binding Network::binding(std::size_t i) {
   b.bytes = bytes_.get() + memory_.steps[last].bytes;
   b.mask_input = memory_.steps[i].mask_input;
   b.dy_masked = memory_.steps[i].dy_masked;
+  b.largest = block(memory_.steps[i].largest);
   b.conv_before = i > 0 && has_norm_behind(plan_, i - 1);
+  b.conv_behind = conv_behind(plan_, i) >= 0;
+  const int before = norm_before(plan_, i);
+  if (before >= 0) b.norm_before = layers_[static_cast<std::size_t>(before)]->as_norm();
   if (has_norm_behind(plan_, i)) b.norm_behind = layers_[i + 1]->as_norm();
   return b;
 }

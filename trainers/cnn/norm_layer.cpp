@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kMomentum = 0.1;
 
-class BatchNorm final : public Layer, public NormBehind {
+class BatchNorm final : public Layer, public NormBeside {
  public:
   explicit BatchNorm(const Binding& b)
       : b_(b),
@@ -35,7 +35,7 @@ class BatchNorm final : public Layer, public NormBehind {
     }
   }
 
-  NormBehind* as_norm() override { return this; }
+  NormBeside* as_norm() override { return this; }
 
   void forward(const Pass& pass) override {
     for (int n = 0; pass.train && !b_.conv_before && n < pass.batch; ++n) measure(n);
@@ -43,19 +43,11 @@ class BatchNorm final : public Layer, public NormBehind {
     for (int c = 0; c < channels_; ++c)
       pass.train ? set_scale(c, mean_[c], inverse_[c])
                  : set_scale(c, b_.mean[c], inverse_of(b_.variance[c]));
-    const View &x = b_.x, &y = b_.y;
-    for (int n = 0; n < pass.batch; ++n)
-      for (int row = 0; row < y.shape.height; ++row)
-        if (pooled_)
-          kernels_.norm_max_pool(x.at(n, 2 * row), x.row, y.shape.width, channels_, scale_, shift_,
-                                 b_.step->relu, y.at(n, row), place(n, row));
-        else
-          kernels_.scale_shift(x.at(n, row), y.shape.width, channels_, scale_, shift_,
-                               b_.step->relu, y.at(n, row));
+    if (!b_.conv_behind) write_outputs(0, pass.batch);
   }
 
   void backward(const Pass& pass) override {
-    sum_gradients(pass);
+    if (!b_.conv_behind) sum_gradients(0, pass.batch);
     const double count = pixel_count(pass);
     for (int c = 0; c < channels_; ++c) {
       const double slope = total(0, c), product = total(1, c) * static_cast<double>(inverse_[c]);
@@ -92,24 +84,59 @@ class BatchNorm final : public Layer, public NormBehind {
       for (int row = 0; row < dy.shape.height; ++row)
         if (pooled_)
           kernels_.norm_pool_gradient(x.at(n + i, 2 * row), x.row, dy.at(n + i, row),
-                                      passed(n + i, row), place(n + i, row), dy.shape.width,
-                                      channels_, mean_, scale_, constant_, linear_,
-                                      dx.at(i, 2 * row), dx.row);
+                                      place(n + i, row), dy.shape.width, channels_, mean_, scale_,
+                                      mask(), constant_, linear_, dx.at(i, 2 * row), dx.row);
         else
           kernels_.norm_gradient(x.at(n + i, row), dy.at(n + i, row), dy.shape.width, channels_,
                                  mean_, scale_, mask(), constant_, linear_, dx.at(i, row));
   }
 
+  void write_outputs(int n, int count) override {
+    if (!pooled_) return write_outputs_again(n, count);
+    const View &x = b_.x, &y = b_.y;
+    for (int i = 0; i < count; ++i)
+      for (int row = 0; row < y.shape.height; ++row)
+        kernels_.norm_max_pool(x.at(n + i, 2 * row), x.row, y.shape.width, channels_, scale_,
+                               shift_, b_.step->relu, y.at(i, row), largest(n + i, row),
+                               place(n + i, row));
+  }
+
+  void write_outputs_again(int n, int count) override {
+    const View& y = b_.y;
+    for (int i = 0; i < count; ++i)
+      for (int row = 0; row < y.shape.height; ++row)
+        kernels_.scale_shift(from(n + i, row), y.shape.width, channels_, scale_, shift_,
+                             b_.step->relu, y.at(i, row));
+  }
+
+  // Totals: of the gradient, and of its products with the distance from the mean.
+  void sum_gradients(int n, int count) override {
+    if (n == 0) std::fill(totals_.begin(), totals_.end(), 0.0);
+    const View& dy = b_.dy;
+    for (int i = n; i < n + count; ++i)
+      for (int row = 0; row < dy.shape.height; ++row) {
+        kernels_.norm_sums(from(i, row), dy.at(i, row), dy.shape.width, channels_, mean_, scale_,
+                           mask(), sum_, product_);
+        for (int c = 0; c < channels_; ++c) {
+          total(0, c) += static_cast<double>(sum_[c]);
+          total(1, c) += static_cast<double>(product_[c]);
+        }
+      }
+  }
+
  private:
   double& total(int kind, int c) { return totals_[static_cast<std::size_t>(kind * channels_ + c)]; }
 
-  // Of a pool: which place of each window was the largest, and what the ReLU let through.
-  std::uint8_t* place(int n, int row) const {
+  // Of a pool: the input that was the largest of each window, and its place.
+  float* largest(int n, int row) const { return b_.largest + pooled_at(n, row); }
+  std::uint8_t* place(int n, int row) const { return b_.bytes + pooled_at(n, row); }
+  std::int64_t pooled_at(int n, int row) const {
     const Shape& out = b_.y.shape;
-    return b_.bytes + (std::int64_t{n} * out.height + row) * out.width * b_.y.pixel;
+    return (std::int64_t{n} * out.height + row) * out.width * channels_;
   }
-  const float* passed(int n, int row) const { return b_.step->relu ? b_.y.at(n, row) : nullptr; }
-  // Tells the kernels without a pool to do the ReLU's part.
+  // The inputs that make a row of outputs.
+  const float* from(int n, int row) const { return pooled_ ? largest(n, row) : b_.x.at(n, row); }
+  // Tells the kernels to do the ReLU's part.
   const float* mask() const { return b_.step->relu && !b_.dy_masked ? shift_ : nullptr; }
 
   double pixel_count(const Pass& pass) const {
@@ -123,25 +150,6 @@ class BatchNorm final : public Layer, public NormBehind {
   void set_scale(int c, float mean, float inverse) {
     scale_[c] = b_.weight[c] * inverse;
     shift_[c] = b_.bias[c] - mean * scale_[c];
-  }
-
-  // Totals: of the gradient, and of its products with the distance from the mean.
-  void sum_gradients(const Pass& pass) {
-    std::fill(totals_.begin(), totals_.end(), 0.0);
-    const View &x = b_.x, &dy = b_.dy;
-    for (int n = 0; n < pass.batch; ++n)
-      for (int row = 0; row < dy.shape.height; ++row) {
-        if (pooled_)
-          kernels_.norm_pool_sums(x.at(n, 2 * row), x.row, dy.at(n, row), passed(n, row),
-                                  place(n, row), dy.shape.width, channels_, mean_, sum_, product_);
-        else
-          kernels_.norm_sums(x.at(n, row), dy.at(n, row), dy.shape.width, channels_, mean_, scale_,
-                             mask(), sum_, product_);
-        for (int c = 0; c < channels_; ++c) {
-          total(0, c) += static_cast<double>(sum_[c]);
-          total(1, c) += static_cast<double>(product_[c]);
-        }
-      }
   }
 
   // Mean and variance of this batch, and what the running ones become.

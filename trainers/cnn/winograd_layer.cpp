@@ -34,7 +34,8 @@ class WinogradConv final : public Layer {
                                 b_.weight + panel * taps_ * in.channels * kPanel, in.channels,
                                 panel_of(forward_weights(), forward_, in.channels, panel));
     each_part(pass.batch, [&](int n, int count) {
-      convolve(forward_, forward_weights(), from_image(b_.x, n), step_.pad_top, step_.pad_left,
+      if (b_.norm_before) b_.norm_before->write_outputs(n, count);
+      convolve(forward_, forward_weights(), inputs_from(n), step_.pad_top, step_.pad_left,
                from_image(b_.y, n), b_.bias, step_.relu, count);
       for (int i = 0; i < count && b_.norm_behind && pass.train; ++i)
         b_.norm_behind->measure(n + i);
@@ -47,10 +48,12 @@ class WinogradConv final : public Layer {
     if (b_.dx.data) transform_transposed_weights();
     each_part(pass.batch, [&](int n, int count) {
       if (b_.norm_behind) b_.norm_behind->write_gradients(n, count);
+      if (b_.norm_before) b_.norm_before->write_outputs_again(n, count);
       const View dy = b_.norm_behind ? b_.dy : from_image(b_.dy, n);
       for (int i = 0; mask_ && i < count; ++i) mask_and_sum(n + i);
-      gradient_by_weights(from_image(b_.x, n), dy, count);
+      gradient_by_weights(inputs_from(n), dy, count);
       if (b_.dx.data) gradient_by_input(dy, from_image(b_.dx, n), count);
+      if (b_.norm_before) b_.norm_before->sum_gradients(n, count);
     });
     const int depth = b_.x.shape.channels;
     for (int panel = 0; panel < panels(b_.y.shape.channels); ++panel)
@@ -75,6 +78,8 @@ class WinogradConv final : public Layer {
     view.data += n * view.image;
     return view;
   }
+
+  View inputs_from(int n) const { return b_.norm_before ? b_.x : from_image(b_.x, n); }
 
   // What the tiles read, `top` and `left` before an image's first pixel.
   static WinogradTiles read(const Winograd& g, const View& view, int top, int left) {
