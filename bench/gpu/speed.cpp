@@ -1,0 +1,169 @@
+// Images a second over the number of fused trials, as the trainer of a device trains them; or, with
+// --same-bits, whether they have the bits that each has alone.
+//
+//   gpu_speed [--device emulated|cuda:0] [--net NAME] [--trials 1,2,4] [--batch 128]
+//             [--precision bf16|fp32] [--seconds 1] [--rounds 3] [--samples 50000] [--size PIXELS]
+//   gpu_speed --same-bits [--trials 8] [--steps 50] [the others as above]
+//
+// Prints a line of JSON for each number of trials; the rates are those of the rounds, each the sum
+// over all trials, epochs' ends and the host's part among the seconds.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "bench/gpu/subject.h"
+#include "engine/error.h"
+#include "engine/json_library.h"
+
+namespace brood::cnn::cuda {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr Millis kTurn{20};
+constexpr int kEpochs = 1000000;  // no trial ends by itself
+
+class Bench {
+ public:
+  Bench(const Subject& subject, int most)
+      : subject_(subject), engine_(subject.runtime(), subject.fused_options(most)) {}
+
+  void admit_until(int count) {
+    while (static_cast<int>(trials_.size()) < count) {
+      const auto number = static_cast<TrialId>(trials_.size()) + 1;
+      const auto admitted =
+          engine_.admit(subject_.input(number), subject_.assignment(number, kEpochs));
+      CHECK(admitted.has_value(), "the arena is made for them");
+      trials_.push_back(*admitted);
+    }
+  }
+
+  // Images a second for about so long.
+  double rate(double seconds) {
+    const std::int64_t before = steps();
+    const auto start = Clock::now();
+    double passed = 0.0;
+    do {
+      engine_.advance(kTurn);
+      for (const int trial : trials_) engine_.take_report(trial);
+      passed = std::chrono::duration<double>(Clock::now() - start).count();
+    } while (passed < seconds);
+    return static_cast<double>((steps() - before) * subject_.batch) / passed;
+  }
+
+ private:
+  std::int64_t steps() const {
+    std::int64_t out = 0;
+    for (const int trial : trials_) out += engine_.steps(trial);
+    return out;
+  }
+
+  const Subject& subject_;
+  FusedEngine engine_;
+  std::vector<int> trials_;
+};
+
+void measure(const Subject& subject, const Options& options) {
+  std::vector<int> counts = options.list("--trials", {1, 2, 4, 8, 16});
+  std::sort(counts.begin(), counts.end());
+  const double seconds = options.number("--seconds", 1.0);
+  Bench bench(subject, counts.back());
+  for (const int count : counts) {
+    bench.admit_until(count);
+    bench.rate(seconds / 2);  // graphs are made, clocks rise, turns find their length
+    std::vector<double> rates;
+    for (std::int64_t round = options.whole("--rounds", 3); round > 0; --round)
+      rates.push_back(bench.rate(seconds));
+    std::sort(rates.begin(), rates.end());
+    const double median = rates[rates.size() / 2];
+    const Json line = {{"net", subject.net},
+                       {"precision", subject.precision_name},
+                       {"batch", subject.batch},
+                       {"trials", count},
+                       {"images_per_second", median},
+                       {"rounds", rates},
+                       {"step_milliseconds", 1000.0 * count * subject.batch / median},
+                       {"launches", subject.launches()},
+                       {"trial_bytes", subject.trial_bytes()}};
+    std::printf("%s\n", line.dump().c_str());
+    std::fflush(stdout);
+  }
+}
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The checkpoint of trial 1 after so many steps, in the company of others: some are there before
+// it, some come and go while it trains.
+std::string checkpoint(const Subject& subject, int trials, std::int64_t steps,
+                       const std::string& path) {
+  FusedOptions settings = subject.fused_options(trials);
+  settings.batches_max = 1;  // so that it ends after exactly so many steps
+  FusedEngine engine(subject.runtime(), settings);
+  std::vector<int> others;
+  TrialId next = 2;
+  const auto admit = [&](TrialId trial) {
+    const auto admitted = engine.admit(subject.input(trial), subject.assignment(trial, kEpochs));
+    CHECK(admitted.has_value(), "the arena is made for them");
+    return *admitted;
+  };
+  for (; next <= trials; ++next) others.push_back(admit(next));
+  if (!others.empty()) engine.advance(Millis{0});
+  const int subject_trial = admit(1);
+  while (engine.steps(subject_trial) < steps) {
+    engine.advance(Millis{0});
+    engine.take_report(subject_trial);
+    for (int& other : others) engine.take_report(other);
+    if (others.empty()) continue;
+    engine.remove(others.front());
+    others.erase(others.begin());
+    if (next % 2 == 0) others.push_back(admit(next));
+    ++next;
+  }
+  engine.save(subject_trial, path);
+  return std::to_string(engine.steps(subject_trial)) + " steps " + contents(path);
+}
+
+int compare_bits(const Subject& subject, const Options& options) {
+  const int trials = options.list("--trials", {8}).back();
+  const std::int64_t steps = options.whole("--steps", 50);
+  const std::string path =
+      std::filesystem::temp_directory_path() / ("brood-gpu-bits-" + std::to_string(::getpid()));
+  const std::string alone = checkpoint(subject, 1, steps, path);
+  const std::string fused = checkpoint(subject, trials, steps, path);
+  std::filesystem::remove(path);
+  const Json line = {{"net", subject.net},    {"precision", subject.precision_name},
+                     {"trials", trials},      {"steps", steps},
+                     {"bytes", alone.size()}, {"same_bits", alone == fused}};
+  std::printf("%s\n", line.dump().c_str());
+  return alone == fused ? 0 : 1;
+}
+
+int run(int argc, char** argv) {
+  std::vector<std::string> known = Subject::options();
+  for (const char* name : {"--trials", "--seconds", "--rounds", "--same-bits", "--steps"})
+    known.emplace_back(name);
+  const Options options(argc, argv, known);
+  const Subject subject(options);
+  if (options.has("--same-bits")) return compare_bits(subject, options);
+  measure(subject, options);
+  return 0;
+}
+
+}  // namespace
+}  // namespace brood::cnn::cuda
+
+int main(int argc, char** argv) {
+  try {
+    return brood::cnn::cuda::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gpu_speed: %s\n", error.what());
+    return 2;
+  }
+}
