@@ -1,0 +1,57 @@
+"""A folder with programs, the libraries they ask for and the data of bench/gpu/check: for a machine
+that has a GPU but neither a compiler nor those libraries."""
+import pathlib
+import shutil
+import subprocess
+
+MARK = "packed"
+# Of the system's C library: those of the machine it runs on.
+LEFT_OUT = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-linux", "linux-vdso",
+            "libresolv.so", "libutil.so")
+FASHION = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
+           "t10k-labels-idx1-ubyte.gz"]
+PLACES = [pathlib.Path("/usr/share/datasets")]
+
+
+def is_packed(folder):
+    return (folder / MARK).is_file()
+
+
+def environment(folder):
+    return {"LD_LIBRARY_PATH": str(folder / "lib")} if is_packed(folder) else {}
+
+
+def data_of(folder):
+    return folder / "data" if (folder / "data").is_dir() else None
+
+
+def libraries(program):
+    done = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        words = line.split()
+        if len(words) > 2 and words[1] == "=>" and words[2].startswith("/"):
+            if not words[0].startswith(LEFT_OUT):
+                yield pathlib.Path(words[2])
+
+
+def collect(check, folder, data_dir):
+    (folder / "lib").mkdir(parents=True, exist_ok=True)
+    names = ["brood", "gpu_gradients_test", "gpu_tensor_test", "gpu_training_test",
+             "gpu_fused_test", "gpu_emulator_test", "gpu_speed", "gpu_faults"]
+    for name in names:
+        program = check.program(name)
+        shutil.copy(program, folder / name)
+        subprocess.run(["strip", str(folder / name)], check=True)
+        for library in libraries(program):
+            shutil.copy(library, folder / "lib" / library.name)
+    for place in ([data_dir] if data_dir else PLACES):
+        found = place / "fashion-mnist"
+        if all((found / name).is_file() for name in FASHION):
+            shutil.copytree(found, folder / "data" / "fashion-mnist", dirs_exist_ok=True)
+            break
+    (folder / MARK).write_text("by bench/gpu/check --pack\n")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    data = "with" if data_of(folder) else "without"
+    print(f"{folder}: {size / 2**20:.1f} MiB, {data} Fashion-MNIST; "
+          f"then: bench/gpu/check --build {folder}")
+    return 0

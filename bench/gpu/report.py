@@ -1,0 +1,74 @@
+"""What bench/gpu/check writes: everything as JSON, and tables for people."""
+import json
+
+
+class Short(Exception):
+    """A stage that ran, and found too little."""
+
+    def __init__(self, why, found):
+        super().__init__(why)
+        self.found = found
+
+
+def write(result, folder):
+    name = f"gpu_{result['date'][:10]}"
+    (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(tables(result))
+
+
+def title(result):
+    where = ", ".join(result["gpu"]) if result["gpu"] else "no GPU was there"
+    if result["device"] == "emulated":
+        where = "an emulated device: no figure says anything of a GPU"
+    return (f"# bench/gpu/check, {result['date']}\n\n{where}; {result['cores']} cores, "
+            f"{result['machine']}{', --quick' if result['quick'] else ''}.\n")
+
+
+def tables(result):
+    out = [title(result), "| stage | verdict | seconds | |", "|---|---|---|---|"]
+    for name, stage in result["stages"].items():
+        why = stage["why"].splitlines()[0] if stage["why"] else ""
+        out.append(f"| {name} | {stage['verdict']} | {stage['seconds']} | {why[:160]} |")
+    for name, stage in result["stages"].items():
+        if "brood" in stage:
+            out += ["", *speed_table(name, stage)]
+    sweep = result["stages"].get("sweep", {})
+    if "epochs" in sweep:
+        reached = ", ".join(f"{goal} after {'never' if s is None else f'{s} s'}"
+                            for goal, s in sweep["seconds_to_accuracy"].items())
+        out += ["", f"Sweep on {sweep['devices']}: {sweep['trials']}, best validation accuracy "
+                f"{sweep['best_val_accuracy']:.4f} (trial {sweep['best_trial']}), "
+                f"{sweep['sweep_seconds']} s, {sweep['trials_per_hour']} trials an hour; {reached}."]
+    return "\n".join(out) + "\n"
+
+
+def speed_table(name, stage):
+    yield f"## {name}: batch {stage['batch']}, {stage['precision']}"
+    yield ""
+    yield "| trials fused | images/s | ms a step | us a launch | MiB a trial |"
+    yield "|---|---|---|---|---|"
+    for at in stage["brood"]:
+        rate = at["images_per_second"]
+        milliseconds = 1e3 * at["trials"] * stage["batch"] / rate
+        yield (f"| {at['trials']} | {rate:,.0f} | {milliseconds:.3f} | "
+               f"{1e3 * milliseconds / at['launches']:.2f} | {at['trial_bytes'] / 2**20:.1f} |")
+    yield ""
+    if "torch_skipped" in stage:
+        yield f"PyTorch: SKIPPED, {stage['torch_skipped']}."
+        return
+    yield f"| PyTorch {stage['torch_version']} | images/s |"
+    yield "|---|---|"
+    for mode, rate in stage["torch"].items():
+        yield f"| {mode} | {rate:,.0f} |"
+    for mode, why in stage["torch_reasons"].items():
+        yield f"| {mode} | none: {why[:120]} |"
+    if "times_eager" not in stage:
+        return
+    wanted = stage.get("targets")
+    yield ""
+    yield (f"brood with {stage['best_trials']} trials: {stage['times_eager']:.2f} times eager"
+           + (f" (wanted {wanted[0]})" if wanted else "")
+           + f", {stage['times_best']:.2f} times the best, {stage['torch_best']}"
+           + (f" (wanted {wanted[1]})" if wanted else "")
+           + (f", {stage['times_processes']:.2f} times several processes"
+              if "times_processes" in stage else "") + ".")
