@@ -74,13 +74,14 @@ void add_tree(pid_t pid, int depth, std::uint64_t& pages) {
   for (const pid_t child : children_of(pid)) add_tree(child, depth + 1, pages);
 }
 
-// Parents first: who is killed starts no more children.
-void kill_below(pid_t pid, int depth, std::set<pid_t>& killed, bool& news) {
-  for (const pid_t child : children_of(pid)) {
-    news = killed.insert(child).second || news;
-    ::kill(child, SIGKILL);
-    if (depth < kDepthMax) kill_below(child, depth + 1, killed, news);
-  }
+// Who is stopped starts no more children, and stays their parent while they are looked for: those
+// of a killed process would be given to another before they were seen.
+void kill_tree(pid_t pid, int depth, std::set<pid_t>& killed, bool& news) {
+  news = killed.insert(pid).second || news;
+  ::kill(pid, SIGSTOP);
+  if (depth < kDepthMax)
+    for (const pid_t child : children_of(pid)) kill_tree(child, depth + 1, killed, news);
+  ::kill(pid, SIGKILL);
 }
 
 }  // namespace
@@ -110,9 +111,7 @@ void kill_descendants(pid_t root, const std::vector<pid_t>& except) {
     news = false;
     for (const pid_t child : children_of(root)) {
       if (std::find(except.begin(), except.end(), child) != except.end()) continue;
-      news = killed.insert(child).second || news;
-      ::kill(child, SIGKILL);
-      kill_below(child, 0, killed, news);
+      kill_tree(child, 0, killed, news);
     }
   }
   if (root != ::getpid()) return;
