@@ -4,8 +4,8 @@
 #include "cli/importance_forest.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <utility>
 
 #include "engine/rng.h"
 
@@ -37,14 +37,69 @@ struct Split {
   std::size_t param = 0, below = 0;
 };
 
+// Sums by bin of every parameter. Most nodes are small, and have samples in few of many bins.
+class Histogram {
+ public:
+  explicit Histogram(const std::vector<BinnedParam>& params) {
+    for (const BinnedParam& param : params) {
+      first_.push_back(sums_.size());
+      sums_.resize((sums_.size() + param.bins + 63) / 64 * 64);
+    }
+    first_.push_back(sums_.size());
+    filled_.resize(sums_.size() / 64);
+  }
+
+  // The place of a parameter's bin.
+  std::uint32_t place(std::size_t param, std::size_t bin) const {
+    return static_cast<std::uint32_t>(first_[param] + bin);
+  }
+
+  void add(std::uint32_t place, double outcome, std::uint32_t times) {
+    sums_[place].outcomes += outcome;
+    sums_[place].times += times;
+    filled_[place / 64] |= std::uint64_t{1} << (place % 64);
+  }
+
+  // Calls use(bin, sum of outcomes, how many) for each that holds any, in order, and empties it.
+  template <typename Use>
+  void drain(std::size_t param, Use use) {
+    for (std::size_t word = first_[param] / 64; word < first_[param + 1] / 64; ++word) {
+      for (std::uint64_t left = filled_[word]; left != 0; left &= left - 1) {
+        const std::size_t at = word * 64 + static_cast<std::size_t>(std::countr_zero(left));
+        use(at - first_[param], sums_[at].outcomes, sums_[at].times);
+        sums_[at] = Sum{};
+      }
+      filled_[word] = 0;
+    }
+  }
+
+ private:
+  struct Sum {
+    double outcomes = 0.0;
+    std::size_t times = 0;
+  };
+  std::vector<std::size_t> first_;  // by parameter, and the end
+  std::vector<Sum> sums_;
+  std::vector<std::uint64_t> filled_;  // a bit a place
+};
+
 class Tree {
  public:
+  // times: how often the tree sees each sample. inverse: of 1, 2, ... up to the sum of these.
   Tree(const std::vector<BinnedParam>& params, const std::vector<double>& outcomes,
-       std::vector<std::size_t> samples)
-      : params_(params), outcomes_(outcomes), samples_(std::move(samples)) {
+       const std::vector<std::uint32_t>& times, const std::vector<double>& inverse)
+      : params_(params), inverse_(inverse), histogram_(params) {
+    for (std::uint32_t i = 0; i < times.size(); ++i) {
+      if (times[i] == 0) continue;
+      seen_.push_back(
+          {static_cast<std::uint32_t>(places_.size()), times[i], outcomes[i] * times[i]});
+      for (std::size_t param = 0; param < params_.size(); ++param)
+        places_.push_back(histogram_.place(param, params_[param].bin[i]));
+    }
+    put_off_.resize(seen_.size());
     std::vector<Range> whole;
     for (const BinnedParam& param : params_) whole.push_back({0, param.bins});
-    grow(0, samples_.size(), whole, 0);
+    grow(0, seen_.size(), whole, 0);
   }
 
   const std::vector<Leaf>& leaves() const { return leaves_; }
@@ -59,75 +114,93 @@ class Tree {
   }
 
  private:
-  // Returns the number of the node made of samples_[begin .. end).
-  int grow(std::size_t begin, std::size_t end, const std::vector<Range>& box, int depth) {
+  struct Seen {
+    std::uint32_t first = 0;  // of its places
+    std::uint32_t times = 0;
+    double outcome = 0.0;  // as often as it is seen
+  };
+
+  // Returns the number of the node made of seen_[begin .. end). The box is as it was afterwards.
+  int grow(std::size_t begin, std::size_t end, std::vector<Range>& box, int depth) {
     const int number = static_cast<int>(nodes_.size());
     Node node;
     double sum = 0.0;
-    for (std::size_t i = begin; i < end; ++i) sum += outcomes_[samples_[i]];
-    node.value = sum / static_cast<double>(end - begin);
+    std::size_t count = 0;
+    for (std::size_t i = begin; i < end; ++i) {
+      sum += seen_[i].outcome;
+      count += seen_[i].times;
+    }
+    node.value = sum / static_cast<double>(count);
     nodes_.push_back(node);
-    const Split best = depth < kDepthMax ? best_split(begin, end, box, sum) : Split{};
+    const bool may_split = depth < kDepthMax && count >= 2 * kLeafMin;
+    const Split best = may_split ? best_split(begin, end, sum, count) : Split{};
     if (best.gain <= 0.0) {
       leaves_.push_back({box, node.value});
       return number;
     }
-    const auto& bin = params_[best.param].bin;
-    const auto from = samples_.begin() + static_cast<std::ptrdiff_t>(begin);
-    const auto middle =
-        std::stable_partition(from, samples_.begin() + static_cast<std::ptrdiff_t>(end),
-                              [&](std::size_t sample) { return bin[sample] < best.below; });
-    const auto cut = static_cast<std::size_t>(middle - samples_.begin());
-    std::vector<Range> left = box, right = box;
-    left[best.param].end = right[best.param].begin = best.below;
+    const std::size_t cut = partition(begin, end, best);
+    const Range range = box[best.param];
     node.param = best.param;
     node.below = best.below;
-    node.left = grow(begin, cut, left, depth + 1);
-    node.right = grow(cut, end, right, depth + 1);
+    box[best.param] = {range.begin, best.below};
+    node.left = grow(begin, cut, box, depth + 1);
+    box[best.param] = {best.below, range.end};
+    node.right = grow(cut, end, box, depth + 1);
+    box[best.param] = range;
     nodes_[static_cast<std::size_t>(number)] = node;
     return number;
   }
 
-  Split best_split(std::size_t begin, std::size_t end, const std::vector<Range>& box, double sum) {
+  // Those that go left before the others, each in the order they had. Returns where these begin.
+  std::size_t partition(std::size_t begin, std::size_t end, const Split& split) {
+    const std::uint32_t below = histogram_.place(split.param, split.below);
+    std::size_t cut = begin, later = 0;
+    for (std::size_t i = begin; i < end; ++i) {
+      const Seen one = seen_[i];
+      const bool left = places_[one.first + split.param] < below;
+      seen_[cut] = one;
+      put_off_[later] = one;
+      cut += left ? 1 : 0;
+      later += left ? 0 : 1;
+    }
+    std::copy_n(put_off_.begin(), later, seen_.begin() + static_cast<std::ptrdiff_t>(cut));
+    return cut;
+  }
+
+  Split best_split(std::size_t begin, std::size_t end, double sum, std::size_t count) {
+    const std::size_t params = params_.size();
+    // All parameters of a sample in turn: sums of one bin wait for each other.
+    for (std::size_t i = begin; i < end; ++i) {
+      const Seen& one = seen_[i];
+      for (std::size_t param = 0; param < params; ++param)
+        histogram_.add(places_[one.first + param], one.outcome, one.times);
+    }
     Split best;
-    const auto count = static_cast<double>(end - begin);
-    if (end - begin < 2 * kLeafMin) return best;
-    for (std::size_t param = 0; param < params_.size(); ++param) {
-      const Range range = box[param];
-      if (range.end - range.begin < 2) continue;
-      if (held_.size() < range.end) held_.resize(range.end);
-      for (std::size_t at = range.begin; at < range.end; ++at) held_[at] = Held{};
-      const auto& bin = params_[param].bin;
-      for (std::size_t i = begin; i < end; ++i) {
-        Held& held = held_[bin[samples_[i]]];
-        held.sum += outcomes_[samples_[i]];
-        ++held.count;
-      }
+    const double whole = sum * sum * inverse_[count];
+    for (std::size_t param = 0; param < params; ++param) {
       double left = 0.0;
       std::size_t below = 0;
-      for (std::size_t at = range.begin; at + 1 < range.end; ++at) {
-        left += held_[at].sum;
-        below += held_[at].count;
-        if (held_[at].count == 0 || below < kLeafMin || end - begin - below < kLeafMin) continue;
-        const auto n = static_cast<double>(below);
+      histogram_.drain(param, [&](std::size_t bin, double outcomes, std::size_t times) {
+        left += outcomes;
+        below += times;
+        if (below < kLeafMin || count - below < kLeafMin) return;
+        const double right = sum - left;
         const double gain =
-            left * left / n + (sum - left) * (sum - left) / (count - n) - sum * sum / count;
-        if (gain > best.gain + 1e-12) best = {gain, param, at + 1};
-      }
+            left * left * inverse_[below] + right * right * inverse_[count - below] - whole;
+        if (gain > best.gain + 1e-12) best = {gain, param, bin + 1};
+      });
     }
     return best;
   }
 
   const std::vector<BinnedParam>& params_;
-  const std::vector<double>& outcomes_;
-  std::vector<std::size_t> samples_;
+  const std::vector<double>& inverse_;  // of a count: division takes most of the time otherwise
+  Histogram histogram_;
+  std::vector<std::uint32_t> places_;  // by sample and parameter, in the histogram
+  std::vector<Seen> seen_;
+  std::vector<Seen> put_off_;  // of partition()
   std::vector<Node> nodes_;
   std::vector<Leaf> leaves_;
-  struct Held {
-    double sum = 0.0;
-    std::size_t count = 0;
-  };
-  std::vector<Held> held_;  // by bin, of best_split()
 };
 
 // By parameter and bin: the share of the samples below it; one more than there are bins.
@@ -188,7 +261,7 @@ class Unseen {
   explicit Unseen(std::size_t samples) : sums_(samples, 0.0), counts_(samples, 0) {}
 
   // times: how often the tree saw each.
-  void add(const Tree& tree, const std::vector<std::size_t>& times) {
+  void add(const Tree& tree, const std::vector<std::uint32_t>& times) {
     for (std::size_t i = 0; i < times.size(); ++i) {
       if (times[i] > 0) continue;
       sums_[i] += tree.predict(i);
@@ -220,12 +293,13 @@ Importance importance_of(const std::vector<BinnedParam>& params,
   const Weights weights = weights_of(params);
   std::vector<double> sum(params.size(), 0.0), squares(params.size(), 0.0);
   Unseen unseen(outcomes.size());
+  std::vector<double> inverse(outcomes.size() + 1, 0.0);
+  for (std::size_t i = 1; i < inverse.size(); ++i) inverse[i] = 1.0 / static_cast<double>(i);
   for (std::uint32_t number = 0; number < kTrees; ++number) {
     Rng rng = Rng(seed, 1, Purpose::simulate).split(number);
-    std::vector<std::size_t> times(outcomes.size(), 0), samples;
+    std::vector<std::uint32_t> times(outcomes.size(), 0);
     for (std::size_t i = 0; i < times.size(); ++i) ++times[rng.below(times.size())];
-    for (std::size_t i = 0; i < times.size(); ++i) samples.insert(samples.end(), times[i], i);
-    const Tree tree(params, outcomes, std::move(samples));
+    const Tree tree(params, outcomes, times, inverse);
     unseen.add(tree, times);
     const std::vector<double> shares = shares_of(tree.leaves(), weights);
     for (std::size_t i = 0; i < params.size(); ++i) {

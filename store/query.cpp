@@ -1,14 +1,18 @@
 #include "store/query.h"
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
 
 #include "engine/error.h"
 #include "engine/facts.h"
 #include "engine/rng.h"
 #include "engine/suggest.h"
 #include "store/history.h"
+#include "store/prefetch.h"
 #include "store/schema.h"
+#include "store/views.h"
 
 namespace brood {
 
@@ -67,6 +71,27 @@ Rows rows_of(Statement& statement) {
   return out;
 }
 
+// So many of a sequence, whose length is not known before its end (A. G. Waterman's reservoir: D.
+// E. Knuth, "The Art of Computer Programming", volume 2, 3.4.2, algorithm R).
+class Reservoir {
+ public:
+  Reservoir(std::size_t places, std::uint64_t seed)
+      : places_(places), rng_(seed, 0, Purpose::simulate) {}
+
+  // Is the next one taken, for now?
+  bool take() {
+    place_ = seen_ < places_ ? seen_ : rng_.below(seen_ + 1);
+    ++seen_;
+    return place_ < places_;
+  }
+  std::size_t place() const { return place_; }  // of the one that was just taken
+  std::size_t seen() const { return seen_; }
+
+ private:
+  std::size_t places_, seen_ = 0, place_ = 0;
+  Rng rng_;
+};
+
 Kind kind_of(ParamColumn::Type type) {
   switch (type) {
     case ParamColumn::Type::real:
@@ -86,7 +111,9 @@ Kind kind_of(ParamColumn::Type type) {
 }  // namespace
 
 // One read transaction for its life: all answers are of one moment.
-Reader::Reader(const std::string& path) : db_(open_for_reading(path)) { db_.run("BEGIN"); }
+Reader::Reader(const std::string& path) : db_(open_for_reading(path)), prefetch_(path) {
+  db_.run("BEGIN");
+}
 
 std::vector<std::string> Reader::experiments() {
   std::vector<std::string> out;
@@ -412,28 +439,31 @@ Usage Reader::usage(const ExperimentRecord& experiment, std::int64_t session, st
 
 Reader::Sample Reader::sample(const ExperimentRecord& experiment, std::size_t count_max,
                               std::uint64_t seed) {
-  std::vector<std::pair<std::int64_t, double>> ranked;
-  // In the order of the index trial_rank, which holds all that is asked for.
+  prefetch_.tables(db_, {"trial_rank", point_table(experiment.id)});
+  // In the order of the index trial_rank, which holds all that is asked for. SQLite passes over a
+  // row for a fraction of what it takes to hand it out.
+  Reservoir reservoir(count_max, seed);
+  std::function<bool()> take = [&reservoir] { return reservoir.take(); };
+  db_.define("taken", take);
   Statement all(db_, std::string("SELECT id, objective FROM trial WHERE experiment = ?1 AND ") +
-                         kRanked + " ORDER BY objective, id");
-  all.bind(1, experiment.id);
-  while (all.step())
-    if (std::isfinite(all.real(1))) ranked.emplace_back(all.whole(0), all.real(1));
-  Sample out;
-  out.of = static_cast<std::int64_t>(ranked.size());
-  if (ranked.size() > count_max) {
-    Rng rng(seed, 0, Purpose::simulate);
-    for (std::size_t i = 0; i < count_max; ++i)
-      std::swap(ranked[i], ranked[i + rng.below(ranked.size() - i)]);
-    ranked.resize(count_max);
+                         kRanked + " AND objective BETWEEN ?2 AND ?3 AND taken() " +
+                         "ORDER BY objective, id");
+  constexpr double kGreatest = std::numeric_limits<double>::max();
+  all.bind(1, experiment.id).bind(2, -kGreatest).bind(3, kGreatest);
+  std::vector<std::pair<std::int64_t, double>> chosen;
+  while (all.step()) {
+    chosen.resize(std::max(chosen.size(), reservoir.place() + 1));
+    chosen[reservoir.place()] = {all.whole(0), all.real(1)};
   }
-  std::sort(ranked.begin(), ranked.end());
+  Sample out;
+  out.of = static_cast<std::int64_t>(reservoir.seen());
+  std::sort(chosen.begin(), chosen.end());
   std::string columns = "trial";
   for (const ParamColumn& param : experiment.layout.params)
     columns += ", " + sqlite::quote_name(param.column);
   Statement point(
       db_, "SELECT " + columns + " FROM " + point_table(experiment.id) + " WHERE trial = ?1");
-  for (const auto& [id, objective] : ranked) {
+  for (const auto& [id, objective] : chosen) {
     if (!point.bind(1, id).step()) continue;
     out.objectives.push_back(objective);
     std::vector<Cell>& row = out.points.emplace_back();
@@ -457,13 +487,26 @@ std::vector<KnownColumn> Reader::columns(const ExperimentRecord& experiment) con
   return out;
 }
 
+void Reader::prefetch_if_scanned(const std::string& sql, const std::vector<std::string>& tables) {
+  Statement plan(db_, "EXPLAIN QUERY PLAN " + sql);
+  if (!plan.step()) return;
+  // Of the outer loop. "number" and "objective" stand there as columns of an index that is
+  // searched.
+  const std::string first(plan.text(3));
+  const bool looks_up = first.find("number=") != std::string::npos ||
+                        first.find("number>") != std::string::npos ||
+                        first.find("objective") != std::string::npos;
+  if (!looks_up) prefetch_.tables(db_, tables);
+}
+
 Rows Reader::query(const ExperimentRecord& experiment, const std::vector<KnownColumn>& columns,
                    const Filter& filter, const std::vector<SortKey>& sort,
                    std::optional<std::int64_t> limit) {
   std::string sql = "SELECT ";
   for (std::size_t i = 0; i < columns.size(); ++i)
     sql.append(i > 0 ? ", " : "").append(sqlite::quote_name(columns[i].column));
-  sql += " FROM " + sqlite::quote_name("trials_" + experiment.layout.suffix);
+  // Not the view of the file, which may be an older version's.
+  sql += " FROM (" + trials_view(experiment.layout) + ")";
   if (!filter.sql.empty()) sql += " WHERE " + filter.sql;
   sql += " ORDER BY ";
   for (const SortKey& key : sort)
@@ -471,6 +514,7 @@ Rows Reader::query(const ExperimentRecord& experiment, const std::vector<KnownCo
         sqlite::quote_name(key.column.column) + (key.descending ? " DESC, " : " ASC NULLS LAST, ");
   sql += "trial LIMIT ?" + std::to_string(filter.values.size() + 1);
   Statement statement(db_, sql);
+  prefetch_if_scanned(sql, {"trial", "result", point_table(experiment.id)});
   for (std::size_t i = 0; i < filter.values.size(); ++i)
     bind_cell(statement, static_cast<int>(i) + 1, filter.values[i]);
   statement.bind(static_cast<int>(filter.values.size()) + 1, limit.value_or(-1));

@@ -11,6 +11,7 @@
 #include "engine/trial.h"
 #include "store/filter.h"
 #include "store/layout.h"
+#include "store/prefetch.h"
 #include "store/sqlite.h"
 
 namespace brood {
@@ -149,7 +150,11 @@ class Reader {
   Rows sql(const std::string& text);
 
  private:
+  // Unless the statement looks up single rows.
+  void prefetch_if_scanned(const std::string& sql, const std::vector<std::string>& tables);
+
   sqlite::Connection db_;
+  Prefetch prefetch_;
 };
 
 }  // namespace brood

@@ -141,6 +141,16 @@ void Connection::distrust() {
   sqlite3_set_authorizer(handle_.get(), allow_reading, nullptr);
 }
 
+void Connection::define(const std::string& name, std::function<bool()>& holds) {
+  const auto call = [](sqlite3_context* context, int, sqlite3_value**) {
+    auto& asked = *static_cast<std::function<bool()>*>(sqlite3_user_data(context));
+    sqlite3_result_int(context, asked() ? 1 : 0);
+  };
+  const int code = sqlite3_create_function_v2(handle_.get(), name.c_str(), 0, SQLITE_UTF8, &holds,
+                                              call, nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) fail_with(handle_.get(), code, path_, name);
+}
+
 std::int64_t Connection::changed_rows() const { return sqlite3_changes64(handle_.get()); }
 
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }

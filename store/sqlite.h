@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,6 +57,10 @@ class Connection {
   // From now on statements that attach files or change settings are refused: for SQL that is not
   // ours. The connection must be a reading one.
   void distrust();
+
+  // A condition without arguments for statements: it is asked again for each row, in their order.
+  // It must not throw; `holds` outlives the statements.
+  void define(const std::string& name, std::function<bool()>& holds);
 
   std::int64_t changed_rows() const;  // by the last statement
   const std::string& path() const { return path_; }

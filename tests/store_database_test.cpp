@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "store/lock.h"
+#include "store/prefetch.h"
 #include "store/query.h"
 #include "store/schema.h"
 #include "tests/store_fixture.h"
@@ -343,6 +344,47 @@ TEST(Views, ShowRealNamesAndHideWhatDoesNotCount) {
   EXPECT_EQ(answer("SELECT count(*) FROM trials"), "1 \n");
   EXPECT_EQ(answer("SELECT count(*) FROM trials_my_sweep"), "3 \n");
   EXPECT_EQ(answer("SELECT count(*) FROM all_trials"), "4 \n");
+}
+
+// Against SQLite's own account of its pages.
+TEST(Prefetch, KnowsThePagesOfTablesAndIndexes) {
+  const TestFolder scratch;
+  sqlite::Connection db((scratch / "pages.db"), sqlite::Access::create);
+  db.run("PRAGMA page_size=512");
+  db.run(
+      "CREATE TABLE wide(id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX by_text ON wide(text);"
+      "CREATE TABLE tiny(id INTEGER PRIMARY KEY)");
+  db.run(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
+      "INSERT INTO wide SELECT i, 'text ' || (i * 7919 % 3000) FROM n");
+  Prefetch prefetch((scratch / "pages.db"));
+  for (const std::string name : {"wide", "by_text"}) {
+    std::vector<std::int64_t> expected;
+    sqlite::Statement pages(db, "SELECT pageno FROM dbstat WHERE pagetype = 'leaf' AND name = '" +
+                                    name + "' ORDER BY pageno");
+    while (pages.step()) expected.push_back(pages.whole(0));
+    EXPECT_GT(expected.size(), 50U);
+    EXPECT_EQ(prefetch.leaves(db, name), expected) << name;
+  }
+  EXPECT_TRUE(prefetch.leaves(db, "tiny").empty());
+  EXPECT_TRUE(prefetch.leaves(db, "nothing").empty());
+}
+
+// A file of any version is asked with this version's words; both kinds of question, one answer.
+TEST(Views, AreFoundByNumberAndRank) {
+  const TestFolder scratch;
+  const std::string path = scratch / "plans.db";
+  open_sqlite_store(path, quick())->open(small_spec(), small_session());
+  Reader reader(path);
+  const auto first_step = [&](const std::string& question) {
+    const Rows rows = reader.sql("EXPLAIN QUERY PLAN SELECT * FROM " + question);
+    return std::get<std::string>(rows.rows.at(0).at(3));
+  };
+  EXPECT_THAT(first_step("trials WHERE trial = 5"), HasSubstr("trial_number"));
+  EXPECT_THAT(first_step("trials WHERE trial BETWEEN 5 AND 9"), HasSubstr("trial_number"));
+  EXPECT_THAT(first_step("trials ORDER BY trial DESC LIMIT 5"), HasSubstr("trial_number"));
+  EXPECT_THAT(first_step("best LIMIT 5"), HasSubstr("trial_rank"));
+  EXPECT_THAT(first_step("trials WHERE state = 'failed'"), HasSubstr("rowid>"));
 }
 
 TEST(Sql, OfTheUserOnlyReads) {
