@@ -3,22 +3,26 @@ that has a GPU but neither a compiler nor those libraries."""
 import pathlib
 import shutil
 import subprocess
+import tarfile
+import tempfile
 
-MARK = "packed"
+ARCHIVE = "programs.tar.xz"
 # Of the system's C library: those of the machine it runs on.
 LEFT_OUT = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-linux", "linux-vdso",
             "libresolv.so", "libutil.so")
 FASHION = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
            "t10k-labels-idx1-ubyte.gz"]
+NAMES = ["brood", "gpu_gradients_test", "gpu_tensor_test", "gpu_training_test", "gpu_fused_test",
+         "gpu_emulator_test", "gpu_speed", "gpu_faults"]
 PLACES = [pathlib.Path("/usr/share/datasets")]
 
 
 def is_packed(folder):
-    return (folder / MARK).is_file()
+    return (folder / ARCHIVE).is_file()
 
 
 def environment(folder):
-    return {"LD_LIBRARY_PATH": str(folder / "lib")} if is_packed(folder) else {}
+    return {"LD_LIBRARY_PATH": str(folder / "programs" / "lib")} if is_packed(folder) else {}
 
 
 def data_of(folder):
@@ -34,22 +38,31 @@ def libraries(program):
                 yield pathlib.Path(words[2])
 
 
+def unpack(folder):
+    """The programs beside the archive, the first time."""
+    if not (folder / "programs" / "brood").is_file():
+        with tarfile.open(folder / ARCHIVE) as archive:
+            archive.extractall(folder)
+
+
 def collect(check, folder, data_dir):
-    (folder / "lib").mkdir(parents=True, exist_ok=True)
-    names = ["brood", "gpu_gradients_test", "gpu_tensor_test", "gpu_training_test",
-             "gpu_fused_test", "gpu_emulator_test", "gpu_speed", "gpu_faults"]
-    for name in names:
-        program = check.program(name)
-        shutil.copy(program, folder / name)
-        subprocess.run(["strip", str(folder / name)], check=True)
-        for library in libraries(program):
-            shutil.copy(library, folder / "lib" / library.name)
-    for place in ([data_dir] if data_dir else PLACES):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="brood-pack-") as made:
+        programs = pathlib.Path(made) / "programs"
+        (programs / "lib").mkdir(parents=True)
+        for name in NAMES:
+            program = check.program(name)
+            shutil.copy(program, programs / name)
+            subprocess.run(["strip", str(programs / name)], check=True)
+            for library in libraries(program):
+                shutil.copy(library, programs / "lib" / library.name)
+        with tarfile.open(folder / ARCHIVE, "w:xz") as archive:
+            archive.add(programs, "programs")
+    for place in [data_dir] if data_dir else PLACES:
         found = place / "fashion-mnist"
         if all((found / name).is_file() for name in FASHION):
             shutil.copytree(found, folder / "data" / "fashion-mnist", dirs_exist_ok=True)
             break
-    (folder / MARK).write_text("by bench/gpu/check --pack\n")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     data = "with" if data_of(folder) else "without"
     print(f"{folder}: {size / 2**20:.1f} MiB, {data} Fashion-MNIST; "
