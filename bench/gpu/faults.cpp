@@ -61,8 +61,8 @@ class Faulty final : public Runtime {
   }
   void forget(int graph) noexcept override { inner_->forget(graph); }
 
-  void replay(int graph) override {
-    inner_->replay(graph);
+  void replay(int graph, int stream) override {
+    inner_->replay(graph, stream);
     if (++replays_ != at_) return;
     if (fault_ == Fault::kill) std::raise(SIGKILL);
     if (fault_ == Fault::illegal_address) {
@@ -72,10 +72,10 @@ class Faulty final : public Runtime {
         group.base = nullptr;
         launch.bind(group, launch.z);
       }
-      inner_->replay(inner_->capture(last_));
+      inner_->replay(inner_->capture(last_), stream);
     }
     if (fault_ == Fault::hang) {
-      for (int i = 0; i < 500; ++i) inner_->replay(graph);
+      for (int i = 0; i < 500; ++i) inner_->replay(graph, stream);
       inner_->wait(std::chrono::milliseconds(0));
     }
   }

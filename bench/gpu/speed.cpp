@@ -3,6 +3,7 @@
 //
 //   gpu_speed [--device emulated|cuda:0] [--net NAME] [--trials 1,2,4] [--batch 128]
 //             [--precision bf16|fp32] [--seconds 1] [--rounds 3] [--samples 50000] [--size PIXELS]
+//   gpu_speed --choose 64 [the same without --trials]     as many as the trainer would choose
 //   gpu_speed --same-bits [--trials 8] [--steps 50] [the others as above]
 //
 // Prints a line of JSON for each number of trials; the rates are those of the rounds, each the sum
@@ -29,8 +30,29 @@ constexpr int kEpochs = 1000000;  // no trial ends by itself
 
 class Bench {
  public:
-  Bench(const Subject& subject, int most)
-      : subject_(subject), engine_(subject.runtime(), subject.fused_options(most)) {}
+  // choose_up_to: as FusedOptions has it.
+  Bench(const Subject& subject, int most, int choose_up_to = 0)
+      : subject_(subject), engine_(subject.runtime(), options_of(subject, most, choose_up_to)) {}
+
+  // As many as the engine takes, which asks for more after a while or not.
+  int admit_what_it_takes(int most, double seconds) {
+    const auto start = Clock::now();
+    std::uint64_t changes = 0;
+    while (std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+      while (static_cast<int>(trials_.size()) < most && changes != engine_.changes()) {
+        const auto number = static_cast<TrialId>(trials_.size()) + 1;
+        const auto admitted =
+            engine_.admit(subject_.input(number), subject_.assignment(number, kEpochs));
+        if (admitted) trials_.push_back(*admitted);
+        if (!admitted) changes = engine_.changes();
+      }
+      rate(0.0);
+    }
+    // It may have settled at fewer than it had tried.
+    const auto wanted = static_cast<std::size_t>(engine_.wanted(trials_.front()));
+    for (; trials_.size() > wanted; trials_.pop_back()) engine_.remove(trials_.back());
+    return static_cast<int>(trials_.size());
+  }
 
   void admit_until(int count) {
     while (static_cast<int>(trials_.size()) < count) {
@@ -56,6 +78,11 @@ class Bench {
   }
 
  private:
+  static FusedOptions options_of(const Subject& subject, int most, int choose_up_to) {
+    FusedOptions out = subject.fused_options(most);
+    out.choose_up_to = choose_up_to;
+    return out;
+  }
   std::int64_t steps() const {
     std::int64_t out = 0;
     for (const int trial : trials_) out += engine_.steps(trial);
@@ -67,30 +94,45 @@ class Bench {
   std::vector<int> trials_;
 };
 
+void print(const Subject& subject, int trials, std::vector<double> rates, bool chosen) {
+  std::sort(rates.begin(), rates.end());
+  const double median = rates[rates.size() / 2];
+  const Json line = {{"net", subject.net},
+                     {"precision", subject.precision_name},
+                     {"batch", subject.batch},
+                     {"trials", trials},
+                     {"chosen", chosen},
+                     {"images_per_second", median},
+                     {"rounds", rates},
+                     {"step_milliseconds", 1000.0 * trials * subject.batch / median},
+                     {"launches", subject.launches()},
+                     {"trial_bytes", subject.trial_bytes()}};
+  std::printf("%s\n", line.dump().c_str());
+  std::fflush(stdout);
+}
+
 void measure(const Subject& subject, const Options& options) {
+  const double seconds = options.number("--seconds", 1.0);
+  const auto rates = [&](Bench& bench) {
+    bench.rate(seconds / 2);  // graphs are made, clocks rise, turns find their length
+    std::vector<double> out;
+    for (std::int64_t round = options.whole("--rounds", 3); round > 0; --round)
+      out.push_back(bench.rate(seconds));
+    return out;
+  };
+  if (options.has("--choose")) {
+    const auto most = static_cast<int>(options.whole("--choose", 64));
+    Bench bench(subject, most, most);
+    const int chosen = bench.admit_what_it_takes(most, 10.0 * seconds);
+    print(subject, chosen, rates(bench), true);
+    return;
+  }
   std::vector<int> counts = options.list("--trials", {1, 2, 4, 8, 16});
   std::sort(counts.begin(), counts.end());
-  const double seconds = options.number("--seconds", 1.0);
   Bench bench(subject, counts.back());
   for (const int count : counts) {
     bench.admit_until(count);
-    bench.rate(seconds / 2);  // graphs are made, clocks rise, turns find their length
-    std::vector<double> rates;
-    for (std::int64_t round = options.whole("--rounds", 3); round > 0; --round)
-      rates.push_back(bench.rate(seconds));
-    std::sort(rates.begin(), rates.end());
-    const double median = rates[rates.size() / 2];
-    const Json line = {{"net", subject.net},
-                       {"precision", subject.precision_name},
-                       {"batch", subject.batch},
-                       {"trials", count},
-                       {"images_per_second", median},
-                       {"rounds", rates},
-                       {"step_milliseconds", 1000.0 * count * subject.batch / median},
-                       {"launches", subject.launches()},
-                       {"trial_bytes", subject.trial_bytes()}};
-    std::printf("%s\n", line.dump().c_str());
-    std::fflush(stdout);
+    print(subject, count, rates(bench), false);
   }
 }
 
@@ -147,7 +189,8 @@ int compare_bits(const Subject& subject, const Options& options) {
 
 int run(int argc, char** argv) {
   std::vector<std::string> known = Subject::options();
-  for (const char* name : {"--trials", "--seconds", "--rounds", "--same-bits", "--steps"})
+  for (const char* name :
+       {"--trials", "--choose", "--seconds", "--rounds", "--same-bits", "--steps"})
     known.emplace_back(name);
   const Options options(argc, argv, known);
   const Subject subject(options);

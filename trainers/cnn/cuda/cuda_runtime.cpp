@@ -2,10 +2,12 @@
 // but not tried on a GPU so far.
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "engine/error.h"
 #include "trainers/cnn/cuda/runtime.h"
@@ -23,16 +25,21 @@ class CudaRuntime final : public Runtime {
   explicit CudaRuntime(int number) : number_(number) {
     require_device();
     must(cudaSetDevice(number), "cannot use the device");
-    must(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cannot make a stream");
-    must(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cannot make an event");
+    for (Stream& made : streams_) {
+      must(cudaStreamCreateWithFlags(&made.stream, cudaStreamNonBlocking), "cannot make a stream");
+      must(cudaEventCreateWithFlags(&made.event, cudaEventDisableTiming), "cannot make an event");
+    }
+    stream_ = streams_[0].stream;
     must(static_cast<cudaError_t>(prepare_kernels()), "this build has no kernels for the device");
   }
   // After a loss every call could hang or abort: what is left goes with the process.
   ~CudaRuntime() override {
     if (lost_) return;
     for (const auto& [graph, made] : graphs_) cudaGraphExecDestroy(made);
-    cudaEventDestroy(event_);
-    cudaStreamDestroy(stream_);
+    for (const Stream& made : streams_) {
+      cudaEventDestroy(made.event);
+      cudaStreamDestroy(made.stream);
+    }
   }
 
   bool lost() const override { return lost_; }
@@ -62,28 +69,33 @@ class CudaRuntime final : public Runtime {
   }
 
   void write(unsigned char* to, const void* from, std::int64_t bytes) override {
+    gather();
     // From pageable memory: it has been read when the call returns.
     check(
         cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_),
         "writing to the device");
   }
   void read(void* to, const unsigned char* from, std::int64_t bytes) override {
+    gather();
     check(
         cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream_),
         "reading from the device");
     check(cudaStreamSynchronize(stream_), "reading from the device");
   }
   void copy(unsigned char* to, const unsigned char* from, std::int64_t bytes) override {
+    gather();
     check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToDevice,
                           stream_),
           "copying on the device");
   }
   void clear(unsigned char* memory, std::int64_t bytes) override {
+    gather();
     check(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), stream_),
           "clearing memory of the device");
   }
 
   int capture(const std::vector<Launch>& launches) override {
+    gather();
     check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "beginning a capture");
     for (const Launch& launch : launches)
       check(static_cast<cudaError_t>(launch_cuda(launch, stream_)), launch.what.c_str());
@@ -96,8 +108,15 @@ class CudaRuntime final : public Runtime {
     graphs_[++graph_] = made;
     return graph_;
   }
-  void replay(int graph) override {
-    check(cudaGraphLaunch(graphs_.at(graph), stream_), "launching a graph");
+  void replay(int graph, int stream) override {
+    Stream& on = streams_.at(static_cast<std::size_t>(stream));
+    if (!on.after_first) {  // what the first one was asked for comes before
+      check(cudaEventRecord(streams_[0].event, stream_), "ordering streams");
+      check(cudaStreamWaitEvent(on.stream, streams_[0].event, 0), "ordering streams");
+      on.after_first = true;
+    }
+    check(cudaGraphLaunch(graphs_.at(graph), on.stream), "launching a graph");
+    on.busy = true;
   }
   void forget(int graph) noexcept override {
     const auto at = graphs_.find(graph);
@@ -107,11 +126,12 @@ class CudaRuntime final : public Runtime {
   }
 
   void wait(std::chrono::milliseconds longest) override {
-    check(cudaEventRecord(event_, stream_), "waiting for the device");
+    gather();
+    check(cudaEventRecord(streams_[0].event, stream_), "waiting for the device");
     const auto until = std::chrono::steady_clock::now() + longest;
     // Work takes milliseconds: first as often as the processor is given back, then now and then.
     for (std::int64_t looks = 0;; ++looks) {
-      const cudaError_t error = cudaEventQuery(event_);
+      const cudaError_t error = cudaEventQuery(streams_[0].event);
       if (error == cudaSuccess) return;
       if (error != cudaErrorNotReady) check(error, "training");
       if (std::chrono::steady_clock::now() > until) hang(longest);
@@ -123,6 +143,23 @@ class CudaRuntime final : public Runtime {
   }
 
  private:
+  struct Stream {
+    cudaStream_t stream = nullptr;
+    cudaEvent_t event = nullptr;
+    bool busy = false;         // since the first one last waited for it
+    bool after_first = false;  // it waits for all that the first one was asked for but graphs
+  };
+
+  // The first stream goes on after all others, and they after it.
+  void gather() {
+    for (Stream& other : streams_) {
+      other.after_first = other.stream == stream_;
+      if (!std::exchange(other.busy, false) || other.stream == stream_) continue;
+      check(cudaEventRecord(other.event, other.stream), "ordering streams");
+      check(cudaStreamWaitEvent(stream_, other.event, 0), "ordering streams");
+    }
+  }
+
   // Before anything is lost: the reason for people.
   void require_device() const {
     int count = 0;
@@ -155,8 +192,8 @@ class CudaRuntime final : public Runtime {
 
   const int number_;
   bool lost_ = false;
-  cudaStream_t stream_ = nullptr;
-  cudaEvent_t event_ = nullptr;
+  std::array<Stream, kStreams> streams_;
+  cudaStream_t stream_ = nullptr;  // the first, where all but graphs runs
   int graph_ = 0;
   std::map<int, cudaGraphExec_t> graphs_;
 };

@@ -1,8 +1,11 @@
-// A device in host memory, whose launches run in the emulator as soon as they are asked for.
+// A device in host memory, whose launches run in the emulator as late as they may.
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "engine/error.h"
@@ -53,31 +56,23 @@ class EmulatedRuntime final : public Runtime {
     move(to, from, bytes);
   }
   void clear(unsigned char* memory, std::int64_t bytes) override {
-    require_alive();
+    wait(std::chrono::milliseconds(0));
     std::memset(memory, 0, static_cast<std::size_t>(bytes));
   }
 
   int capture(const std::vector<Launch>& launches) override {
     require_alive();
-    graphs_[++graph_] = launches;
+    graphs_[++graph_] = std::make_shared<const std::vector<Launch>>(launches);
     return graph_;
   }
   void forget(int graph) noexcept override { graphs_.erase(graph); }
-  void replay(int graph) override {
-    for (const Launch& launch : graphs_.at(graph)) {
-      require_alive();
-      ++launches_;
-      if (launches_ == device_.launch_fails) {
-        lost_ = "an illegal memory access was encountered (" + launch.what + ")";
-        require_alive();
-      }
-      if (launches_ == device_.launch_hangs) hangs_ = launch.what;
-      if (hangs_.empty()) run_emulated(launch, device_.order);
-    }
+  void replay(int graph, int stream) override {
+    require_alive();
+    asked_.at(static_cast<std::size_t>(stream)).push_back({graphs_.at(graph), 0});
   }
 
   void wait(std::chrono::milliseconds longest) override {
-    require_alive();
+    run_all();
     if (hangs_.empty()) return;
     lost_ = hangs_ + " did not end within " + std::to_string(longest.count()) + " ms";
     require_alive();
@@ -85,6 +80,44 @@ class EmulatedRuntime final : public Runtime {
 
  private:
   static constexpr int kPattern = 0xA5;
+  struct Asked {
+    std::shared_ptr<const std::vector<Launch>> graph;
+    std::size_t next;  // launch
+  };
+
+  // The streams side by side, each in its order.
+  void run_all() {
+    require_alive();
+    while (true) {
+      std::size_t next = kStreams;
+      for (std::size_t i = 0; i < kStreams; ++i) {
+        const std::size_t stream = device_.order == emulator::Order::reverse ? kStreams - 1 - i
+                                   : device_.order == emulator::Order::permuted
+                                       ? (turn_ + i) % kStreams
+                                       : i;
+        if (asked_[stream].empty()) continue;
+        next = stream;
+        break;
+      }
+      if (next == kStreams) return;
+      turn_ = next + 1;
+      Asked& asked = asked_[next].front();
+      const std::shared_ptr<const std::vector<Launch>> graph = asked.graph;
+      const std::size_t launch = asked.next++;
+      if (asked.next >= graph->size()) asked_[next].pop_front();
+      if (launch < graph->size()) run((*graph)[launch]);
+    }
+  }
+  void run(const Launch& launch) {
+    require_alive();
+    ++launches_;
+    if (launches_ == device_.launch_fails) {
+      lost_ = "an illegal memory access was encountered (" + launch.what + ")";
+      require_alive();
+    }
+    if (launches_ == device_.launch_hangs) hangs_ = launch.what;
+    if (hangs_.empty()) run_emulated(launch, device_.order);
+  }
 
   void require_alive() const {
     if (!lost_.empty()) throw DeviceLost("the device is lost: " + lost_);
@@ -99,7 +132,9 @@ class EmulatedRuntime final : public Runtime {
   int allocations_ = 0, graph_ = 0;
   std::string hangs_, lost_;
   std::map<unsigned char*, std::int64_t> blocks_;
-  std::map<int, std::vector<Launch>> graphs_;
+  std::map<int, std::shared_ptr<const std::vector<Launch>>> graphs_;
+  std::array<std::deque<Asked>, kStreams> asked_;  // and not done yet
+  std::size_t turn_ = 0;
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ class FusedTraining final : public Training {
  public:
   FusedTraining(std::shared_ptr<FusedEngine> engine, TrainingInput input, Assignment assignment)
       : engine_(std::move(engine)), input_(std::move(input)), assignment_(std::move(assignment)) {
-    trial_ = engine_->admit(input_, assignment_);
+    admit();
   }
   ~FusedTraining() override {
     if (trial_) engine_->remove(*trial_);
@@ -20,20 +20,27 @@ class FusedTraining final : public Training {
 
   // The engine trains; here is only asked what came of it.
   std::optional<Report> step() override {
-    if (!trial_) trial_ = engine_->admit(input_, assignment_);
+    if (!trial_) admit();
     return trial_ ? engine_->take_report(*trial_) : std::nullopt;
   }
   void save(const std::string& path) const override {
-    if (!trial_) throw UserError("the trial waits for memory of the device");
+    if (!trial_) throw UserError("the trial waits for a place on the device");
     engine_->save(*trial_, path);
   }
   std::int64_t steps() const override { return trial_ ? engine_->steps(*trial_) : 0; }
 
  private:
+  // Not again before there may be room.
+  void admit() {
+    if (std::exchange(tried_, engine_->changes()) == engine_->changes()) return;
+    trial_ = engine_->admit(input_, assignment_);
+  }
+
   const std::shared_ptr<FusedEngine> engine_;
   const TrainingInput input_;
   const Assignment assignment_;
   std::optional<int> trial_;  // nullopt: it waits for room
+  std::uint64_t tried_ = 0;   // changes when it was last tried
 };
 
 class Fused final : public Trainer {

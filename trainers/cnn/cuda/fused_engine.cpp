@@ -16,15 +16,8 @@ namespace brood::cnn::cuda {
 namespace {
 
 constexpr int kNumericsVersion = 1;
-// Work asked of the device at once takes about so long: a worker has to answer.
-constexpr double kTurnSeconds = 0.02;
-
 std::int64_t arena_wanted(Runtime& runtime, const FusedOptions& options) {
   return options.arena_bytes > 0 ? options.arena_bytes : runtime.info().bytes_free / 10 * 9;
-}
-
-double since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 std::string mebibytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
@@ -53,17 +46,17 @@ FusedEngine::~FusedEngine() {
 }
 
 // nullptr: there is no room.
-ShapeClass* FusedEngine::shape_for(const TrainingInput& input, const Plan& plan) {
-  const std::string images_key = DeviceImages::key_of(input);
-  const std::string key =
-      images_key + ' ' + shape_key(plan, input.spec.optimizer, options_.precision);
+ShapeClass* FusedEngine::shape_for(const TrainingInput& input, const Plan& plan,
+                                   const std::string& key) {
   if (const auto known = shapes_.find(key); known != shapes_.end()) return known->second.get();
-  auto& images = images_[images_key];
+  auto& images = images_[DeviceImages::key_of(input)];
   if (!images) images = DeviceImages::load(input, *runtime_, arena_);
   if (!images) return nullptr;
   auto shape = std::make_unique<ShapeClass>(input.spec, plan, options_.precision, *images,
                                             *runtime_, arena_);
   if (!shape->has_room()) return nullptr;
+  shape->key = key;
+  shape->number = ++last_shape_;
   return (shapes_[key] = std::move(shape)).get();
 }
 
@@ -75,6 +68,14 @@ void FusedEngine::drop_unused() {
       return &shape.second->images() == entry.second.get();
     });
   });
+}
+
+// False: as many of its shape train as are wanted.
+bool FusedEngine::may_train(const std::string& key) const {
+  const auto shape = shapes_.find(key);
+  const auto count = counts_.find(key);
+  return shape == shapes_.end() || count == counts_.end() ||
+         shape->second->trials < count->second.wanted();
 }
 
 std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignment& assignment) {
@@ -90,11 +91,15 @@ std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignme
                                           " of the device, memory_per_trial "
                                           "allows " +
                                           mebibytes(static_cast<std::int64_t>(input.memory_max)));
+  const std::string key =
+      DeviceImages::key_of(input) + ' ' + shape_key(plan, input.spec.optimizer, options_.precision);
+  if (options_.choose_up_to > 0) counts_.try_emplace(key, options_.choose_up_to);
+  if (!may_train(key)) return std::nullopt;
   FusedTrial trial;
   std::optional<std::int64_t> offset;
   for (int i = 0; i < 2 && !offset; ++i) {
     if (i > 0) drop_unused();
-    trial.shape = shape_for(input, plan);
+    trial.shape = shape_for(input, plan, key);
     if (trial.shape != nullptr) offset = arena_.take(bytes);
   }
   if (!offset) {
@@ -114,6 +119,7 @@ std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignme
     start(trial, assignment);
   } catch (...) {
     arena_.give(*offset);
+    ++changes_;
     throw;
   }
   ++trial.shape->trials;
@@ -225,16 +231,24 @@ void FusedEngine::write_tallies(const FusedTrial& trial, SlotState& state) {
                     static_cast<std::int64_t>(8 * classes.size()));
 }
 
-// Of the epoch under way; as CnnTraining::shuffle.
-void FusedEngine::write_order(const FusedTrial& trial) {
+// As CnnTraining::shuffle.
+std::vector<std::uint32_t> FusedEngine::order_of(const FusedTrial& trial, int epoch) {
   const std::vector<std::uint32_t>& train = trial.shape->images().split().train;
-  std::vector<std::uint32_t> order =
-      shuffled(trial.parts[0],
-               Rng(trial.seed, static_cast<std::uint64_t>(trial.progress.epoch), Purpose::shuffle));
+  std::vector<std::uint32_t> order = shuffled(
+      trial.parts[0], Rng(trial.seed, static_cast<std::uint64_t>(epoch), Purpose::shuffle));
   for (std::uint32_t& place : order) place = train[place];
+  return order;
+}
+
+// Of the epoch under way.
+void FusedEngine::write_order(FusedTrial& trial) {
+  const int epoch = trial.progress.epoch;
+  const std::vector<std::uint32_t> order =
+      trial.next_epoch == epoch ? std::move(trial.next_order) : order_of(trial, epoch);
+  trial.next_epoch = 0;
   const DeviceMemory& memory = trial.shape->memory();
-  runtime_->write(at(trial, memory.order + 4 * (trial.progress.epoch & 1) * memory.order_stride),
-                  order.data(), 4 * trial.parts[0]);
+  runtime_->write(at(trial, memory.order + 4 * (epoch & 1) * memory.order_stride), order.data(),
+                  4 * trial.parts[0]);
 }
 
 void FusedEngine::remove(int number) {
@@ -243,64 +257,7 @@ void FusedEngine::remove(int number) {
   --at->second.shape->trials;
   arena_.give(at->second.offset);
   trials_.erase(at);
-}
-
-void FusedEngine::advance(Millis slice) {
-  const auto start = Clock::now();
-  bool worked = false;
-  news_ = false;
-  do {
-    worked = false;
-    for (const auto& [key, shape] : shapes_)
-      for (const Phase part : {Phase::train, Phase::validation, Phase::test})
-        worked = run(*shape, part) || worked;
-  } while (worked && !news_ && since(start) < std::chrono::duration<double>(slice).count());
-}
-
-// Some batches of a part for all trials of a shape that are in it; false when there are none.
-bool FusedEngine::run(ShapeClass& shape, Phase part) {
-  std::vector<FusedTrial*> members;
-  std::vector<std::int64_t> offsets;
-  std::int64_t batches = batches_;
-  const std::int64_t size = shape.plan().batch_size;
-  for (auto& [number, trial] : trials_) {
-    if (trial.shape != &shape || trial.progress.phase != part || trial.report || trial.failure)
-      continue;
-    members.push_back(&trial);
-    offsets.push_back(trial.offset);
-    const std::int64_t left = trial.parts[static_cast<std::size_t>(part)] - trial.progress.position;
-    batches = std::min(batches, (left + size - 1) / size);
-  }
-  if (members.empty()) return false;
-  const auto start = Clock::now();
-  shape.run(part, offsets, batches);
-  runtime_->wait(options_.watchdog);
-  const double seconds = since(start);
-  if (seconds < kTurnSeconds / 2) batches_ = std::min(2 * batches_, options_.batches_max);
-  if (seconds > kTurnSeconds) batches_ = std::max<std::int64_t>(1, batches_ / 2);
-  for (FusedTrial* trial : members) after_run(*trial, batches, seconds);
-  return true;
-}
-
-void FusedEngine::after_run(FusedTrial& trial, std::int64_t batches, double seconds) {
-  TrialProgress& progress = trial.progress;
-  const std::int64_t samples = trial.parts[static_cast<std::size_t>(progress.phase)];
-  trial.seconds += seconds;
-  if (progress.phase == Phase::train) {
-    trial.train_seconds += seconds;
-    progress.batch += batches;
-  }
-  progress.position =
-      std::min(samples, progress.position + batches * trial.shape->plan().batch_size);
-  if (progress.position < samples) return;
-  progress.next_phase(trial.parts);
-  if (progress.phase != Phase::done) return;
-  news_ = true;
-  try {
-    finish_epoch(trial);
-  } catch (const TrialFailure& failure) {
-    trial.failure = failure;
-  }
+  ++changes_;
 }
 
 // Of the parts that the epoch has come to: the device clears the others when it does.
@@ -386,5 +343,10 @@ void FusedEngine::save(int number, const std::string& path) {
 }
 
 std::int64_t FusedEngine::steps(int number) const { return trials_.at(number).progress.batch; }
+
+int FusedEngine::wanted(int number) const {
+  const auto count = counts_.find(trials_.at(number).shape->key);
+  return count == counts_.end() ? 0 : count->second.wanted();
+}
 
 }  // namespace brood::cnn::cuda

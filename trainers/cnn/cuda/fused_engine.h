@@ -13,6 +13,8 @@
 #include "engine/trainer.h"
 #include "trainers/cnn/cuda/arena.h"
 #include "trainers/cnn/cuda/device_images.h"
+#include "trainers/cnn/cuda/fused_count.h"
+#include "trainers/cnn/cuda/fused_sharing.h"
 #include "trainers/cnn/cuda/runtime.h"
 #include "trainers/cnn/cuda/shape_class.h"
 #include "trainers/cnn/cuda/slot.h"
@@ -26,6 +28,13 @@ struct FusedOptions {
   std::int64_t arena_bytes = 0;     // 0: nine tenths of what the device has free
   Millis watchdog{120000};          // work that takes longer has hung
   std::int64_t batches_max = 1024;  // asked of the device at once
+  // How many trials of a shape train at a time: 0: all for which there is memory; else at most so
+  // many, as measured (fused_count.h). Others wait.
+  int choose_up_to = 0;
+  // Whether different work runs on streams of its own: as measured (fused_sharing.h), never,
+  // always.
+  enum class Share : std::uint8_t { measured, never, always };
+  Share share = Share::measured;
 };
 
 // "cuda/sm_90/fp32/1": CPU and GPU compute different bits, and so may architectures.
@@ -40,10 +49,11 @@ class FusedEngine {
   FusedEngine(std::unique_ptr<Runtime> runtime, FusedOptions options);
   ~FusedEngine();
 
-  // The trial's number; nullopt: there is no room until another one leaves. Throws TrialFailure as
-  // make_training does (training.h).
+  // The trial's number; nullopt: there is no room until changes() is another. Throws TrialFailure
+  // as make_training does (training.h).
   std::optional<int> admit(const TrainingInput& input, const Assignment& assignment);
   void remove(int trial);
+  std::uint64_t changes() const { return changes_; }  // that make room
 
   // Trains for about `slice`, at least a batch, or until a trial has something to tell.
   void advance(Millis slice);
@@ -52,6 +62,7 @@ class FusedEngine {
   std::optional<Report> take_report(int trial);
   void save(int trial, const std::string& path);
   std::int64_t steps(int trial) const;
+  int wanted(int trial) const;  // of its shape at a time; 0: any number
 
   std::int64_t arena_bytes() const { return arena_.bytes(); }
   const std::string& numeric_class() const { return numeric_class_; }
@@ -70,17 +81,37 @@ class FusedEngine {
     std::optional<TrialFailure> failure;
     std::int64_t samples_before = 0;            // of the epoch's training, before the checkpoint
     double seconds = 0.0, train_seconds = 0.0;  // of the epoch, in this process
+    int next_epoch = 0;                         // what next_order is of; 0: none is there
+    std::vector<std::uint32_t> next_order;
   };
   using Clock = std::chrono::steady_clock;
+  // What can be asked of the device now: a part of an epoch for all trials of a shape in it.
+  struct Piece {
+    ShapeClass* shape = nullptr;
+    Phase part = Phase::train;
+    std::vector<FusedTrial*> members;
+    std::vector<std::int64_t> offsets;
+    std::int64_t batches = 1;
+    double batch_seconds = 0.0;  // alone on the device; 0: not known yet
+  };
 
-  ShapeClass* shape_for(const TrainingInput& input, const Plan& plan);
+  ShapeClass* shape_for(const TrainingInput& input, const Plan& plan, const std::string& key);
+  bool may_train(const std::string& key) const;
   void drop_unused();
   void start(FusedTrial& trial, const Assignment& assignment);
   void resume(FusedTrial& trial, SlotState& state, const std::string& path);
   void initialise(const FusedTrial& trial, const Plan& own);
   void write_tallies(const FusedTrial& trial, SlotState& state);
-  void write_order(const FusedTrial& trial);
-  bool run(ShapeClass& shape, Phase part);
+  static std::vector<std::uint32_t> order_of(const FusedTrial& trial, int epoch);
+  static void prepare_orders(const Piece& piece, Clock::time_point start);
+  void write_order(FusedTrial& trial);
+  void measured(const Piece& piece, double seconds);
+  std::vector<Piece> work();
+  void set_batches(Piece& piece) const;
+  bool may_share(const std::vector<Piece>& pieces) const;
+  static std::string mix_of(const std::vector<Piece>& pieces);
+  void run_alone(const Piece& piece);
+  void run_together(const std::vector<Piece>& pieces);
   void after_run(FusedTrial& trial, std::int64_t batches, double seconds);
   void finish_epoch(FusedTrial& trial);
   void read_tallies(FusedTrial& trial);
@@ -94,9 +125,11 @@ class FusedEngine {
   Arena arena_;
   std::map<std::string, std::unique_ptr<DeviceImages>> images_;  // by key
   std::map<std::string, std::unique_ptr<ShapeClass>> shapes_;    // by key, that of the images first
+  std::map<std::string, FusedCount> counts_;                     // by key of the shape
   std::map<int, FusedTrial> trials_;
-  int last_trial_ = 0;
-  std::int64_t batches_ = 1;  // asked of the device before the next look at the time
+  int last_trial_ = 0, last_shape_ = 0;
+  Sharing sharing_;
+  std::uint64_t changes_ = 1;
   bool news_ = false;
 };
 

@@ -26,8 +26,9 @@ struct DeviceInfo {
   std::int64_t bytes_free = 0;  // now
 };
 
-// One thread. Work is done in the order of the calls, but not before they return unless said so.
-// Any call may throw DeviceLost, also for what an earlier one began.
+// One thread. Work is done in the order of the calls, but not before they return unless said so;
+// only replays on different streams may overlap, when no other call lies between them. Any call may
+// throw DeviceLost, also for what an earlier one began.
 class Runtime {
  public:
   Runtime() = default;
@@ -48,9 +49,10 @@ class Runtime {
   virtual void copy(unsigned char* to, const unsigned char* from, std::int64_t bytes) = 0;
   virtual void clear(unsigned char* memory, std::int64_t bytes) = 0;
 
+  static constexpr int kStreams = 4;
   // The launches as one piece of work, to be done often; its number.
   virtual int capture(const std::vector<Launch>& launches) = 0;
-  virtual void replay(int graph) = 0;
+  virtual void replay(int graph, int stream) = 0;
   virtual void forget(int graph) noexcept = 0;
 
   // Until all work is done; DeviceLost when it takes longer.
@@ -60,6 +62,7 @@ class Runtime {
 // What an emulated device has, and when it fails. Numbers count from 1; 0: never.
 struct EmulatedDevice {
   std::int64_t bytes = std::int64_t{1} << 30;
+  // Of threads; and of streams: one after another, the last one first, a launch of each in turn.
   emulator::Order order = emulator::Order::forward;
   int allocation_fails = 0;       // this one finds no memory
   std::int64_t launch_fails = 0;  // from this launch on every call throws

@@ -65,7 +65,7 @@ ShapeClass::ShapeClass(const NetworkSpec& spec, Plan plan, Precision precision,
 }
 
 ShapeClass::~ShapeClass() {
-  for (const auto& [key, graph] : graphs_) runtime_.forget(graph.number);
+  for (const auto& [part, graph] : graphs_) runtime_.forget(graph.number);
   if (lists_offset_ >= 0) arena_.give(lists_offset_);
 }
 
@@ -86,14 +86,20 @@ ShapeClass::Graph& ShapeClass::graph(TrialProgress::Phase part, std::size_t acti
   return graphs_[{part, bucket}] = std::move(fresh);
 }
 
-void ShapeClass::run(TrialProgress::Phase part, const std::vector<std::int64_t>& offsets,
-                     std::int64_t times) {
+bool ShapeClass::prepare(TrialProgress::Phase part, const std::vector<std::int64_t>& offsets) {
+  const std::size_t known = graphs_.size();
   const Graph& work = graph(part, offsets.size());
   std::vector<std::int32_t> active(static_cast<std::size_t>(work.bucket), -1);
   for (std::size_t i = 0; i < offsets.size(); ++i)
     active[i] = static_cast<std::int32_t>(offsets[i] / Arena::kUnit);
   runtime_.write(lists_ + static_cast<int>(part) * kListBytes, active.data(), 4 * work.bucket);
-  for (std::int64_t i = 0; i < times; ++i) runtime_.replay(work.number);
+  return graphs_.size() != known;
+}
+
+void ShapeClass::run(TrialProgress::Phase part, std::size_t active, std::int64_t times,
+                     int stream) {
+  const Graph& work = graph(part, active);
+  for (std::int64_t i = 0; i < times; ++i) runtime_.replay(work.number, stream);
 }
 
 }  // namespace brood::cnn::cuda

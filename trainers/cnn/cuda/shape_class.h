@@ -30,14 +30,20 @@ class ShapeClass {
   // False: there was none for its lists, it must not be run.
   bool has_room() const { return lists_ != nullptr; }
 
-  // `times` batches of a part for the trials at these offsets of the arena; does not wait.
-  void run(TrialProgress::Phase part, const std::vector<std::int64_t>& offsets, std::int64_t times);
+  // For `times` batches of a part for the trials at these offsets of the arena: first what has to
+  // be there, true when it took a while; then the work, which is not waited for.
+  bool prepare(TrialProgress::Phase part, const std::vector<std::int64_t>& offsets);
+  void run(TrialProgress::Phase part, std::size_t active, std::int64_t times, int stream);
 
   const Plan& plan() const { return plan_; }
   const DeviceMemory& memory() const { return memory_; }
   const DeviceImages& images() const { return images_; }
 
-  int trials = 0;  // that are there now
+  // Its maker's notes.
+  std::string key;
+  int number = 0;
+  int trials = 0;                                                  // that are there now
+  std::map<std::pair<TrialProgress::Phase, int>, double> seconds;  // of a batch of so many trials
 
  private:
   struct Graph {

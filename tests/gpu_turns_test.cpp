@@ -1,0 +1,219 @@
+// Goal: what a device is asked to do at a time is chosen by measurement and changes nothing but
+// time. Method: the two policies on made-up measurements; streams of the emulated device on counted
+// launches; trials of several shapes, chosen and shared in every way, against those alone.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "trainers/cnn/cuda/arguments.h"
+#include "trainers/cnn/cuda/fused_count.h"
+#include "trainers/cnn/cuda/fused_engine.h"
+#include "trainers/cnn/cuda/fused_sharing.h"
+#include "trainers/cnn/kernels.h"
+
+namespace brood::cnn::cuda {
+namespace {
+
+// What is wanted in the end where a step of k trials takes seconds(k).
+template <class Seconds>
+int settled(int most, Seconds seconds) {
+  FusedCount count(most);
+  for (int turn = 0; turn < 1000 && !count.settled(); ++turn) {
+    const int trials = count.wanted();
+    count.measured(trials, 1000LL * trials, 1000.0 * seconds(trials));
+  }
+  EXPECT_TRUE(count.settled());
+  return count.wanted();
+}
+
+TEST(FusedCount, RisesAsLongAsTheDeviceDoesMoreAltogether) {
+  // As a device that takes a millisecond a step and a thousandth of that a trial; one that is full;
+  // one that is full with eight.
+  EXPECT_EQ(settled(2000, [](int k) { return 1e-3 + 1e-6 * k; }), 2000);
+  EXPECT_EQ(settled(64, [](int k) { return 1e-3 * k; }), 1);
+  EXPECT_EQ(settled(64, [](int k) { return 1e-3 * std::max(k, 8); }), 8);
+  // Each doubling gains less: 91 % of the most at 32 of 200.
+  EXPECT_EQ(settled(200, [](int k) { return 1e-3 * (3.0 + k); }), 32);
+  // A bound that is no power of two; the last step has less to gain.
+  EXPECT_EQ(settled(24, [](int) { return 1e-3; }), 24);
+  EXPECT_EQ(settled(17, [](int k) { return 1e-3 * (1.0 + 0.5 * k); }), 17);
+  EXPECT_EQ(settled(1, [](int) { return 1e-3; }), 1);
+}
+
+TEST(FusedCount, JudgesNothingByTooLittleWorkAndNotByTheFirst) {
+  FusedCount count(8);
+  EXPECT_EQ(count.wanted(), 1);
+  count.measured(1, 1000, 100.0);  // a graph was made
+  for (int turn = 0; turn < FusedCount::kTurns - 1; ++turn) count.measured(1, 1000, 1.0);
+  count.measured(3, 1000, 1.0);  // of others
+  EXPECT_EQ(count.wanted(), 1);
+  count.measured(1, 1000, 1.0);
+  EXPECT_EQ(count.wanted(), 2);
+  for (int turn = 0; turn < 20; ++turn) count.measured(2, 1000, 1e-4);  // too short altogether
+  EXPECT_EQ(count.wanted(), 2);
+}
+
+TEST(Sharing, IsTriedAndKeptWhereItSavesTime) {
+  Sharing sharing;
+  for (int turn = 0; turn < Sharing::kTurns; ++turn) {
+    EXPECT_TRUE(sharing.together("a b"));
+    sharing.measured("a b", 0.9, 1.0);
+    EXPECT_TRUE(sharing.together("a c"));
+    sharing.measured("a c", 0.99, 1.0);
+  }
+  EXPECT_TRUE(sharing.together("a b"));
+  EXPECT_FALSE(sharing.together("a c"));
+  EXPECT_TRUE(sharing.together("b c"));
+}
+
+// --- trials ---
+
+constexpr int kTrials = 6, kEpochs = 2;
+
+TrainingInput input_of(int trial) {
+  const int filters = 2 + trial % 3;  // three shapes
+  static const auto kData = load_dataset(
+      [] {
+        data::DatasetSpec spec;
+        spec.format = "synthetic";
+        spec.synthetic.size = 6;
+        spec.synthetic.classes = 3;
+        spec.synthetic.train = 31;
+        spec.synthetic.test = 9;
+        return spec;
+      }(),
+      std::string());
+  std::vector<Problem> problems;
+  TrainingInput out;
+  out.spec = parse_network(R"({"name": "cnn", "epochs": 2, "batch_size": 8, "validation": 10,
+      "dataset": {"synthetic": {"classes": 3, "size": 6, "train": 31, "test": 9}},
+      "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+      "layers": [{"conv": {"filters": )" +
+                               std::to_string(filters) +
+                               R"(, "kernel": 3, "batch_norm": true, "activation": "relu"}},
+                 {"dropout": {"rate": 0.25}}, {"global_avg_pool": {}}]})",
+                           problems);
+  EXPECT_TRUE(problems.empty());
+  out.data = kData;
+  out.kernels = available_kernels().back();
+  out.objective = "val_loss";
+  return out;
+}
+
+using Reports = std::map<int, std::vector<Metric>>;  // exact metrics by trial
+
+Reports train(const std::vector<int>& wanted, FusedOptions options,
+              emulator::Order order = emulator::Order::forward) {
+  EmulatedDevice device;
+  device.order = order;
+  options.arena_bytes = std::int64_t{8} << 20;
+  FusedEngine engine(make_emulated_runtime(device), options);
+  Reports out;
+  std::map<int, int> running;  // trial to the engine's number
+  std::size_t next = 0;
+  while (next < wanted.size() || !running.empty()) {
+    while (next < wanted.size()) {
+      Assignment assignment;
+      assignment.trial = wanted[next];
+      assignment.last_epoch = kEpochs;
+      assignment.seed = static_cast<std::uint64_t>(50 + wanted[next]);
+      const auto admitted = engine.admit(input_of(wanted[next]), assignment);
+      if (!admitted) break;
+      running[wanted[next++]] = *admitted;
+      engine.advance(Millis{0});  // so that they are at different steps
+    }
+    engine.advance(Millis{1});
+    for (auto at = running.begin(); at != running.end();) {
+      const auto report = engine.take_report(at->second);
+      if (report)
+        for (const Metric& metric : report->metrics)
+          if (metric.exact) out[at->first].push_back(metric);
+      const bool done = report && report->epoch == kEpochs;
+      if (done) engine.remove(at->second);
+      at = done ? running.erase(at) : std::next(at);
+    }
+  }
+  return out;
+}
+
+const Reports& alone() {
+  static const Reports kAlone = [] {
+    Reports out;
+    for (int trial = 0; trial < kTrials; ++trial) out.merge(train({trial}, {}));
+    return out;
+  }();
+  return kAlone;
+}
+
+TEST(Turns, StreamsSideBySideLeaveTheBitsAsTheyAre) {
+  ASSERT_EQ(alone().size(), static_cast<std::size_t>(kTrials));
+  EXPECT_NE(alone().at(0), alone().at(3));
+  using Share = FusedOptions::Share;
+  using emulator::Order;
+  for (const auto& [share, order] :
+       {std::pair(Share::always, Order::forward), std::pair(Share::always, Order::reverse),
+        std::pair(Share::always, Order::permuted), std::pair(Share::measured, Order::forward)}) {
+    FusedOptions options;
+    options.share = share;
+    EXPECT_EQ(train({0, 1, 2, 3, 4, 5}, options, order), alone())
+        << static_cast<int>(order) << ' ' << static_cast<int>(share);
+  }
+}
+
+TEST(Turns, TheNumberThatTrainsAtATimeLeavesTheBitsAsTheyAre) {
+  for (const int most : {1, 6}) {
+    FusedOptions options;
+    options.choose_up_to = most;
+    EXPECT_EQ(train({0, 3, 1, 4, 2, 5}, options), alone()) << most;
+  }
+}
+
+TEST(Turns, NoMoreTrialsOfAShapeAreTakenThanAreWanted) {
+  FusedOptions options;
+  options.arena_bytes = std::int64_t{8} << 20;
+  options.choose_up_to = 4;
+  FusedEngine engine(make_emulated_runtime(), options);
+  Assignment assignment;
+  assignment.last_epoch = kEpochs;
+  const auto first = engine.admit(input_of(0), assignment);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(engine.wanted(*first), 1);
+  const std::uint64_t changes = engine.changes();
+  EXPECT_FALSE(engine.admit(input_of(3), assignment));
+  EXPECT_TRUE(engine.admit(input_of(1), assignment)) << "of another shape";
+  EXPECT_EQ(engine.changes(), changes);
+  engine.remove(*first);
+  EXPECT_NE(engine.changes(), changes);
+  EXPECT_TRUE(engine.admit(input_of(3), assignment));
+}
+
+// A launch that adds one to a trial's step counts those that have run.
+TEST(EmulatedStreams, RunWhenTheyAreWaitedForAndBeforeAnyOtherCall) {
+  EmulatedDevice device;
+  const auto runtime = make_emulated_runtime(device);
+  unsigned char* const memory = runtime->allocate(4096);
+  runtime->clear(memory, 4096);
+  const std::int32_t active = 0;
+  runtime->write(memory + 2048, &active, sizeof active);
+  SlotState state;
+  state.train_samples = 80;
+  state.steps_per_epoch = 10;
+  state.batch_size = 8;
+  runtime->write(memory, &state, sizeof state);
+  Launch launch;
+  launch.kernel = KernelId::end_step;
+  launch.set(StepArguments());
+  launch.bind({memory, 2048, reinterpret_cast<const std::int32_t*>(memory + 2048)}, 1);
+  const int graph = runtime->capture({launch});
+  for (int stream = 0; stream < Runtime::kStreams; ++stream) runtime->replay(graph, stream);
+  std::memcpy(&state, memory, sizeof state);
+  EXPECT_EQ(state.step, 0) << "as late as it may";
+  runtime->read(&state, memory, sizeof state);
+  EXPECT_EQ(state.step, Runtime::kStreams);
+}
+
+}  // namespace
+}  // namespace brood::cnn::cuda
