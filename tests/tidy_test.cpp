@@ -84,7 +84,7 @@ const std::string kJsonLibrary = "engine/json_library.h";
 // Not headers in the usual sense: a body that several sources include, each for itself.
 const std::set<std::string> kBodies = {
     "engine/exact_math_body.h", "trainers/cnn/kernels_body.h", "trainers/cnn/light_kernels_body.h",
-    "trainers/cnn/schedule_body.h"};
+    "trainers/cnn/schedule_body.h", "trainers/cnn/activation_body.h"};
 
 // --- reading ---
 
