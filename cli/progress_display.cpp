@@ -49,7 +49,7 @@ std::string counts(const Progress& p) {
   const auto part = [&](std::int64_t n, const char* what) {
     if (n > 0) text += ", " + std::to_string(n) + " " + what;
   };
-  part(static_cast<std::int64_t>(p.running.size()), "running");
+  part(p.running_count, "running");
   part(p.stopped, "stopped early");
   part(p.failed, "failed");
   part(p.infeasible, "infeasible");
@@ -125,7 +125,8 @@ class Live final : public Observer {
     if (!p.trouble.empty()) block_.push_back("waiting: " + p.trouble);
     for (const RunningTrial& r : p.running) {
       if (&r - p.running.data() == static_cast<std::ptrdiff_t>(kRunningShown)) {
-        block_.push_back("  and " + std::to_string(p.running.size() - kRunningShown) + " more");
+        block_.push_back("  and " + std::to_string(p.running_count - std::int64_t{kRunningShown}) +
+                         " more");
         break;
       }
       block_.push_back("  trial " + std::to_string(r.trial) + "  epoch " + std::to_string(r.epoch) +

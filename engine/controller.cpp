@@ -363,21 +363,20 @@ void Controller::show_progress() {
     progress_.best = best_.front();
     progress_.best_objective = trial(best_.front()).objective;
   }
+  // Nothing here looks at all running trials: with ten thousand of them idle executors would wait.
+  progress_.running_count = static_cast<std::int64_t>(placed_.size());
   progress_.running.clear();
-  for (const auto& [k, live] : live_)
-    if (live.place)
-      progress_.running.push_back({k, live.attempt, static_cast<int>(live.values.size()),
-                                   trial(k).last_epoch, executors_.name(*live.place)});
-  std::sort(progress_.running.begin(), progress_.running.end(),
-            [](const auto& a, const auto& b) { return a.trial < b.trial; });
+  for (const TrialId k : placed_) {
+    if (progress_.running.size() == kRunningListed) break;
+    const Live& live = live_.at(k);
+    progress_.running.push_back({k, live.attempt, static_cast<int>(live.values.size()),
+                                 trial(k).last_epoch, executors_.name(*live.place)});
+  }
+  CHECK(!live_.empty() || (placed_.empty() && open_epochs_ == 0), "trials without a trace");
   progress_.remaining.reset();
   if (progress_.expected && progress_.epochs > 0 && !trials_.empty()) {
     // Epochs to come, as if every coming trial trained as long as its plan says.
-    std::int64_t open = 0;
-    for (const auto& [k, live] : live_)
-      if (!live.end)
-        open += trial(k).last_epoch - trial(k).first_epoch + 1 -
-                static_cast<std::int64_t>(live.values.size());
+    std::int64_t open = open_epochs_;
     open += std::max<std::int64_t>(0, *progress_.expected - counted_) * trials_.back().last_epoch;
     const auto per_epoch =
         static_cast<double>(progress_.elapsed.count()) / static_cast<double>(progress_.epochs);

@@ -264,7 +264,9 @@ class Controller {
   PointIndex points_;
   Facts facts_;
   Verdicts verdicts_;
-  std::set<TrialId> retry_;  // waiting for an executor again, smallest first
+  std::set<TrialId> placed_;      // live, and an attempt runs
+  std::int64_t open_epochs_ = 0;  // that live trials have not reported yet
+  std::set<TrialId> retry_;       // waiting for an executor again, smallest first
   static constexpr int kAllEpochs = std::numeric_limits<int>::max();
   struct Checkpoint {
     std::string path;  // absolute

@@ -79,6 +79,7 @@ void Controller::load_live(Trial& t, int attempts, int charged, const AttemptEnd
     live.values.push_back(oriented(metric->value));
     if (!std::isfinite(metric->value)) live.end = nan_end(report.epoch, metric->value);
   }
+  open_epochs_ += t.last_epoch - t.first_epoch + 1 - static_cast<std::int64_t>(live.values.size());
   // What the trainer had come to before the verdicts on its reports were known.
   for (const Cause said : {Cause::trainer, Cause::nan})
     if (!live.end && last.end == to_text(said)) live.end = Live::End{said, last.why};

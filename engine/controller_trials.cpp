@@ -143,10 +143,12 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   points_.add(fresh.params);
   verdicts_.add();
   const bool trains = !ended(fresh.state);
-  if (trains)
+  if (trains) {
     live_[fresh.id].bytes = planned;
-  else
+    open_epochs_ += fresh.last_epoch - fresh.first_epoch + 1;
+  } else {
     verdicts_.end(fresh.id);
+  }
   trials_.push_back(fresh);
   const TrialId k = fresh.id;
   put(TrialAdded{std::move(fresh)});
@@ -175,6 +177,7 @@ void Controller::assign(TrialId k, Place place) {
   Trial& t = trial(k);
   Live& live = live_.at(k);
   live.place = place;
+  placed_.insert(k);
   live.gained_checkpoint = false;
   ++live.attempt;
   if (live.attempt > 1) sweep_checkpoints(k);
@@ -301,6 +304,7 @@ void Controller::take_report(TrialId k, Live& live, const Report& report) {
   }
   t.reports.push_back(report);
   live.values.push_back(oriented(metric->value));
+  --open_epochs_;
   live.losses = 0;
   ++progress_.epochs;
   put(Reported{k, report, clock_.wall_us()});
@@ -332,6 +336,7 @@ void Controller::end_attempt(TrialId k, Live& live, const std::string& end, bool
                              const std::string& why, std::uint64_t max_rss) {
   if (!live.place) return;
   live.place.reset();
+  placed_.erase(k);
   put(AttemptEnded{k, live.attempt, clock_.wall_us(), end, charged, why, max_rss});
 }
 
@@ -371,6 +376,7 @@ void Controller::crash(TrialId k, Live& live, Cause cause, const std::string& wh
 
 void Controller::requeue(TrialId k, Live& live) {
   live.place.reset();
+  placed_.erase(k);
   live.parking = false;
   trial(k).state = TrialState::waiting;
   change(trial(k));
@@ -490,6 +496,7 @@ void Controller::finish(TrialId k, TrialState state, Cause cause, std::string wh
   if (state == TrialState::stopped) progress_.epochs_dropped += reported - t.judged_epoch;
   retry_.erase(k);
   change(t);
+  open_epochs_ -= t.last_epoch - t.first_epoch + 1 - static_cast<std::int64_t>(live.values.size());
   live_.erase(k);
   verdicts_.end(k);
 }

@@ -19,6 +19,8 @@ struct RunningTrial {
   std::string executor;
 };
 
+constexpr std::size_t kRunningListed = 16;  // of ten thousand nobody reads the rest
+
 struct Progress {
   std::int64_t proposed = 0;             // rows so far, duplicates included
   std::optional<std::int64_t> expected;  // trials of the whole search, when that is known
@@ -30,10 +32,11 @@ struct Progress {
   std::optional<TrialId> best;
   std::optional<double> best_objective;
   int executors = 0, busy = 0;
-  double busy_share = 0.0;            // of the executors' time in this session, 0 .. 1
-  Millis elapsed{0};                  // in this session
-  std::optional<Millis> remaining;    // estimated
-  std::vector<RunningTrial> running;  // by trial
+  double busy_share = 0.0;          // of the executors' time in this session, 0 .. 1
+  Millis elapsed{0};                // in this session
+  std::optional<Millis> remaining;  // estimated
+  std::int64_t running_count = 0;
+  std::vector<RunningTrial> running;  // the first kRunningListed of them, by trial
   std::string trouble;                // why nothing moves; empty: all is well
 };
 
