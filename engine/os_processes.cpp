@@ -53,6 +53,12 @@ struct OsProcesses::Child {
   Exit exit;
   std::uint64_t max_bytes = 0;
   std::string refused;  // why it could not be started
+
+  TreeUse measure() {
+    const TreeUse use = tree_use(pid);
+    max_bytes = std::max(max_bytes, use.bytes);
+    return use;
+  }
 };
 
 OsProcesses::OsProcesses(OsProcessesOptions options)
@@ -140,20 +146,23 @@ void OsProcesses::end(Child& child) {
 std::uint64_t OsProcesses::memory_in_use(int worker) {
   const auto found = children_.find(worker);
   if (found == children_.end() || found->second->pid == 0) return 0;
-  const std::uint64_t bytes = tree_bytes(found->second->pid);
-  found->second->max_bytes = std::max(found->second->max_bytes, bytes);
-  return bytes;
+  return found->second->measure().bytes;
 }
 
-void OsProcesses::enforce_memory() {
+// The number of processes first: each of a fork bomb's has memory too.
+void OsProcesses::enforce_limits() {
   const auto time = std::chrono::steady_clock::now();
   if (time - measured_ < kMeasureEvery) return;
   measured_ = time;
   for (auto& [worker, child] : children_) {
-    if (child->limits.memory == 0 || child->exit.killed_by_us) continue;
-    if (memory_in_use(worker) <= child->limits.memory + kWorkerBaseBytes) continue;
-    child->exit.over_memory = true;
-    end(*child);
+    const ProcessLimits& limits = child->limits;
+    if (child->pid == 0 || child->exit.killed_by_us) continue;
+    if (limits.memory == 0 && limits.processes == 0) continue;
+    const TreeUse use = child->measure();
+    child->exit.over_processes = limits.processes > 0 && use.processes > limits.processes;
+    child->exit.over_memory = !child->exit.over_processes && limits.memory > 0 &&
+                              use.bytes > limits.memory + kWorkerBaseBytes;
+    if (child->exit.over_processes || child->exit.over_memory) end(*child);
   }
 }
 
@@ -169,7 +178,7 @@ void OsProcesses::update_interest(int worker, Child& child) {
 }
 
 void OsProcesses::dispatch(const OnFrame& on_frame, const OnExit& on_exit) {
-  enforce_memory();
+  enforce_limits();
   std::array<epoll_event, 64> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
   for (int i = 0; i < count; ++i) {

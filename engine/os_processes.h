@@ -39,7 +39,7 @@ class OsProcesses final : public ProcessHost {
   int descriptor() const { return epoll_.get(); }
 
   // Tells what has arrived; a worker's frames come before its exit. The functions may call start,
-  // send and kill. Also enforces memory limits, so call it at least every 100 ms.
+  // send and kill. Also enforces limits, so call it at least every 100 ms.
   void dispatch(const OnFrame& on_frame, const OnExit& on_exit);
 
   // Workers whose exit has not been told.
@@ -51,7 +51,7 @@ class OsProcesses final : public ProcessHost {
   void tell_frames(int worker, const OnFrame& on_frame, std::size_t bytes_max);
   void tell_exit(int worker, const OnFrame& on_frame, const OnExit& on_exit);
   void update_interest(int worker, Child& child);
-  void enforce_memory();
+  void enforce_limits();
   void end(Child& child);
 
   OsProcessesOptions options_;

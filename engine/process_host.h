@@ -11,17 +11,19 @@ namespace brood {
 
 // How a worker process ended.
 struct Exit {
-  int status = 0;              // as waitpid() gives it
-  bool killed_by_us = false;   // kill() was called, or it passed its memory limit
-  bool over_memory = false;    // its memory was above the limit when it was last measured
-  bool broken_stream = false;  // it was killed for bytes that are no frames
-  std::uint64_t max_rss = 0;   // bytes; the most that was seen of it and its descendants
-  std::string log_tail;        // the last lines of its log, at most 20 and 4 kB
+  int status = 0;               // as waitpid() gives it
+  bool killed_by_us = false;    // kill() was called, or it passed its memory limit
+  bool over_memory = false;     // its memory was above the limit when it was last measured
+  bool over_processes = false;  // the same of their number
+  bool broken_stream = false;   // it was killed for bytes that are no frames
+  std::uint64_t max_rss = 0;    // bytes; the most that was seen of it and its descendants
+  std::string log_tail;         // the last lines of its log, at most 20 and 4 kB
 };
 
 struct ProcessLimits {
   std::uint64_t memory = 0;  // bytes, of the worker and its descendants; 0: none
   std::string log;           // file that takes standard output and error; empty: none
+  int processes = 0;         // the worker and its descendants; 0: no limit
 };
 
 // One thread calls. Nothing here waits for a process.

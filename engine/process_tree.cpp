@@ -65,13 +65,15 @@ std::vector<pid_t> numbered_entries(const std::string& folder) {
 constexpr int kDepthMax = 32;
 constexpr int kDyingMs = 200;
 
-void add_tree(pid_t pid, int depth, std::uint64_t& pages) {
+void add_tree(pid_t pid, int depth, TreeUse& use) {
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   const std::string folder = "/proc/" + std::to_string(pid);
   const auto sizes = numbers(read_small(folder + "/statm"));  // total, resident, of files, ...
   if (sizes.size() < 3) return;
-  pages += static_cast<std::uint64_t>(sizes[1] - std::min(sizes[1], sizes[2]));
+  use.bytes += static_cast<std::uint64_t>(sizes[1] - std::min(sizes[1], sizes[2])) * page;
+  ++use.processes;
   if (depth > kDepthMax) return;
-  for (const pid_t child : children_of(pid)) add_tree(child, depth + 1, pages);
+  for (const pid_t child : children_of(pid)) add_tree(child, depth + 1, use);
 }
 
 // Who is stopped starts no more children, and stays their parent while they are looked for: those
@@ -86,11 +88,10 @@ void kill_tree(pid_t pid, int depth, std::set<pid_t>& killed, bool& news) {
 
 }  // namespace
 
-std::uint64_t tree_bytes(pid_t pid) {
-  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  std::uint64_t pages = 0;
-  add_tree(pid, 0, pages);
-  return pages * page;
+TreeUse tree_use(pid_t pid) {
+  TreeUse use;
+  add_tree(pid, 0, use);
+  return use;
 }
 
 std::vector<pid_t> children_of(pid_t pid) {
@@ -104,7 +105,12 @@ std::vector<pid_t> children_of(pid_t pid) {
 }
 
 void kill_descendants(pid_t root, const std::vector<pid_t>& except) {
-  if (root != ::getpid()) ::kill(root, SIGSTOP);
+  if (root != ::getpid()) {
+    ::kill(root, SIGSTOP);
+    // Whoever is in a group with it, all at once: who forks and ends all the time is never seen
+    // twice under one number.
+    if (::getpgid(root) == root) ::kill(-root, SIGSTOP);
+  }
   // An orphan may be given to the root between two looks: done when a look shows nobody new.
   std::set<pid_t> killed;
   for (bool news = true; news;) {

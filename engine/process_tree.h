@@ -8,9 +8,14 @@
 
 namespace brood {
 
-// Resident bytes of a process and its descendants that are theirs alone: pages of files, such as a
-// data set that all workers map, are not counted. 0 when it is gone.
-std::uint64_t tree_bytes(pid_t pid);
+// What a process and its descendants take. Nothing when it is gone.
+struct TreeUse {
+  // Resident, and theirs alone: pages of files, such as a data set that all workers map, are not
+  // counted.
+  std::uint64_t bytes = 0;
+  int processes = 0;
+};
+TreeUse tree_use(pid_t pid);
 
 // The processes that this one started and has not waited for, or was given when their parent ended.
 std::vector<pid_t> children_of(pid_t pid);

@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -25,6 +27,21 @@ constexpr Millis kRestartPause{200};
 std::string seconds(Millis time) {
   const auto tenths = (time.count() + 50) / 100;
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+// Of a trial, its worker included. No key of the config: it says something about the host, where
+// other programs run too.
+int processes_limit() {
+  constexpr int kUsual = 1000;
+  const char* const text = std::getenv("BROOD_MAX_PROCESSES");
+  if (text == nullptr) return kUsual;
+  int limit = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [rest, wrong] = std::from_chars(text, end, limit);
+  if (wrong != std::errc() || rest != end || limit < 0 || limit > 1'000'000)
+    throw UserError(std::string("BROOD_MAX_PROCESSES is \"") + text +
+                    "\": it takes the number of processes that a trial may have, 0 for no limit");
+  return limit;
 }
 
 }  // namespace
@@ -74,6 +91,7 @@ void Supervisor::start_worker(int place) {
   children_[worker].place = place;
   ProcessLimits limits;
   limits.memory = memory_limit();
+  limits.processes = processes_limit() * std::max(1, setup_->trainer.slots);
   if (!setup_->log_dir.empty())
     limits.log = setup_->log_dir + "/worker_" + std::to_string(node_) + "_" +
                  std::to_string(worker) + ".log";
@@ -136,6 +154,12 @@ Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
   } else if (exit.broken_stream) {
     out.cause = Cause::protocol;
     out.why = "the worker wrote bytes into its control socket that are no frames";
+  } else if (exit.over_processes) {
+    out.cause = Cause::memory;
+    out.why = "more than " +
+              std::to_string(processes_limit() * std::max(1, setup_->trainer.slots)) +
+              " processes at a time (BROOD_MAX_PROCESSES): it starts them without end, or needs a "
+              "greater limit";
   } else if (exit.over_memory) {
     out.cause = Cause::memory;
     out.why =

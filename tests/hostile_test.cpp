@@ -60,17 +60,24 @@ const std::vector<Misdeed> kEndless = {
 const std::vector<Misdeed> kSlow = {
     {"creeps", "failed", "deadline", "ran longer than max_trial_time (1.0 s)"}};
 
+// Each of its processes has memory too, so this goes without a limit of that.
+const std::vector<Misdeed> kBomb = {
+    {"forks without end", "failed", "memory", "more than 100 processes at a time"},
+    {"none", "completed", "", ""}};
+
 class Hostile : public Shell {
  protected:
   // Runs an experiment with a trial for each.
-  Result run(const std::vector<Misdeed>& misdeeds, const std::string& more, const char* jobs) {
+  Result run(const std::vector<Misdeed>& misdeeds, const std::string& more, const char* jobs,
+             const std::string& resources = R"({"memory_per_trial": "300MiB"})") {
     std::string values;
     for (const Misdeed& one : misdeeds) values += (values.empty() ? "\"" : ", \"") + one.how + "\"";
     write("h.json", R"({"version": 1, "experiment": {"name": "h"}, "output": {"database": "h.db"},
       "objective": {"metric": "value", "goal": "minimize"}, "search": {"algorithm": "grid"},
-      "resources": {"memory_per_trial": "300MiB"}, )" +
-                        more + R"("search_space": {"how": {"type": "categorical", "values": [)" +
-                        values + R"(]}}, "trainer": {"name": "command", "epochs": 3, "argv": [")" +
+      "resources": )" + resources +
+                        ", " + more +
+                        R"("search_space": {"how": {"type": "categorical", "values": [)" + values +
+                        R"(]}}, "trainer": {"name": "command", "epochs": 3, "argv": [")" +
                         fs::read_symlink("/proc/self/exe").string() +
                         R"(", "misbehave", {"$param": "how"}]}})");
     return shell("$BROOD run h.json -q -j " + std::string(jobs));
@@ -149,6 +156,17 @@ TEST_F(Hostile, AMisdeedIsTriedAgainAndEachAttemptIsTold) {
   const Result why = shell("$BROOD why 0 h.db");
   EXPECT_THAT(why.output, HasSubstr("Attempt 3"));
   EXPECT_THAT(why.output, HasSubstr("charged"));
+}
+
+// As many as the test may ask of any machine; 300 are held at once, so that one look is enough.
+TEST_F(Hostile, AForkBombIsEndedWithAllItsProcesses) {
+  ::setenv("BROOD_MAX_PROCESSES", "100", 1);
+  const std::string once = R"("fault_tolerance": {"max_retries_per_trial": 0},)";
+  const Result result = run(kBomb, once, "1", "{}");
+  ::unsetenv("BROOD_MAX_PROCESSES");
+  EXPECT_EQ(result.status, 0) << result.output;
+  expect(kBomb);
+  expect_gone("bomb.pid");
 }
 
 // Checkpoints are a cache: whoever removes them, and the logs, costs time.
@@ -237,6 +255,22 @@ void leave_child(bool session) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+// A chain of families that leave their groups, up to 300 processes.
+void fork_bomb() {
+  for (int group = 0; group < 10; ++group) {
+    for (int i = 0; i < 29; ++i) {
+      const pid_t child = fork();
+      if (child == 0)
+        for (;;) pause();
+      if (group == 0 && i == 0) std::ofstream("bomb.pid") << child;
+    }
+    if (fork() != 0)
+      for (;;) pause();
+    setpgid(0, 0);
+  }
+  for (;;) pause();
+}
+
 // What is wrong in a report.
 void misreport(const std::string& how) {
   if (how == "broken text") dprintf(3, "{\"epoch\": 1, \"metrics\": {\"\xff\xfe\x1b[31m\": 1}}\n");
@@ -272,6 +306,7 @@ int misbehave(const std::string& how) {
     raise(how == "abort" ? SIGABRT : SIGSEGV);
   }
   if (how == "silent end") return 0;
+  if (how == "forks without end") fork_bomb();
   const int before = descriptors();
   excessive(how);
   if (how.starts_with("a child")) leave_child(how == "a child leaves the session");

@@ -100,6 +100,14 @@ void allocate(bool raise_limit) {
 int worker(const std::string& how) {
   if (how == "echo") echo();
   if (how == "hang") sleep_for_ever();
+  if (how == "fork") {
+    for (int i = 0; i < 120; ++i) {
+      const pid_t child = ::fork();
+      if (child == 0) sleep_for_ever();
+      if (i == 0) say(std::to_string(child));
+    }
+    sleep_for_ever();
+  }
   if (how == "status") {
     for (int i = 1; i <= 30; ++i) std::cout << "line " << i << std::endl;
     std::cerr << "\x1b[31mlast\xff" << std::endl;
@@ -298,6 +306,15 @@ TEST_F(Processes, MemoryAboveTheLimitIsMeasuredAndEnded) {
   EXPECT_LT(exits_[1].max_rss, std::uint64_t{3} << 30);
 }
 
+TEST_F(Processes, MoreDescendantsThanTheLimitEndItWithAllOfThem) {
+  make("fork").start(1, {0, "", 40});
+  run_until_exit(1);
+  EXPECT_TRUE(exits_[1].over_processes);
+  EXPECT_FALSE(exits_[1].over_memory);
+  EXPECT_TRUE(exits_[1].killed_by_us);
+  EXPECT_TRUE(gone(std::stoi(frames_.at(0))));
+}
+
 TEST_F(Processes, AWorkerInheritsNothingByAccident) {
   ::setenv("OMPI_COMM_WORLD_RANK", "5", 1);
   ::setenv("PMIX_RANK", "5", 1);
@@ -366,8 +383,8 @@ TEST_F(Processes, TheMemoryOfDescendantsCounts) {
   make("descendants").start(1, {});
   run_until_frames(1);
   const pid_t child = std::stoi(frames_[0]);
-  EXPECT_GT(processes_->memory_in_use(1), tree_bytes(child));
-  EXPECT_GT(tree_bytes(child), 0U);
+  EXPECT_GT(processes_->memory_in_use(1), tree_use(child).bytes);
+  EXPECT_GT(tree_use(child).bytes, 0U);
   EXPECT_EQ(processes_->memory_in_use(99), 0U);
 }
 
