@@ -7,9 +7,9 @@ import tarfile
 import tempfile
 
 ARCHIVE = "programs.tar.xz"
-# Of the system's C library: those of the machine it runs on.
+# Those of the machine it runs on, which has newer ones.
 LEFT_OUT = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-linux", "linux-vdso",
-            "libresolv.so", "libutil.so")
+            "libresolv.so", "libutil.so", "libstdc++.so", "libgcc_s.so")
 FASHION = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
            "t10k-labels-idx1-ubyte.gz"]
 NAMES = ["brood", "gpu_gradients_test", "gpu_tensor_test", "gpu_training_test", "gpu_fused_test",
@@ -47,6 +47,7 @@ def unpack(folder):
 
 def collect(check, folder, data_dir):
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "programs", ignore_errors=True)  # of an archive before this one
     with tempfile.TemporaryDirectory(prefix="brood-pack-") as made:
         programs = pathlib.Path(made) / "programs"
         (programs / "lib").mkdir(parents=True)

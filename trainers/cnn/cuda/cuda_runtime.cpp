@@ -110,11 +110,10 @@ class CudaRuntime final : public Runtime {
   }
   void replay(int graph, int stream) override {
     Stream& on = streams_.at(static_cast<std::size_t>(stream));
-    if (!on.after_first) {  // what the first one was asked for comes before
+    if (!std::exchange(marked_, true))
       check(cudaEventRecord(streams_[0].event, stream_), "ordering streams");
+    if (!std::exchange(on.after_first, true))
       check(cudaStreamWaitEvent(on.stream, streams_[0].event, 0), "ordering streams");
-      on.after_first = true;
-    }
     check(cudaGraphLaunch(graphs_.at(graph), on.stream), "launching a graph");
     on.busy = true;
   }
@@ -147,11 +146,12 @@ class CudaRuntime final : public Runtime {
     cudaStream_t stream = nullptr;
     cudaEvent_t event = nullptr;
     bool busy = false;         // since the first one last waited for it
-    bool after_first = false;  // it waits for all that the first one was asked for but graphs
+    bool after_first = false;  // it waits for what the first one was asked for before any graph
   };
 
   // The first stream goes on after all others, and they after it.
   void gather() {
+    marked_ = false;
     for (Stream& other : streams_) {
       other.after_first = other.stream == stream_;
       if (!std::exchange(other.busy, false) || other.stream == stream_) continue;
@@ -193,6 +193,7 @@ class CudaRuntime final : public Runtime {
   const int number_;
   bool lost_ = false;
   std::array<Stream, kStreams> streams_;
+  bool marked_ = false;            // the first one's event lies before the graphs asked for now
   cudaStream_t stream_ = nullptr;  // the first, where all but graphs runs
   int graph_ = 0;
   std::map<int, cudaGraphExec_t> graphs_;
