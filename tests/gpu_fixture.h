@@ -34,9 +34,9 @@ Machine& machine();
 
 class FusedTrials {
  public:
-  // All slots are filled with a pattern that no kernel writes.
+  // All slots are filled with a pattern that no kernel writes. fuse: as make_device_memory has it.
   FusedTrials(const NetworkSpec& spec, const MadeUpData& data, int slots,
-              Precision precision = Precision::fp32);
+              Precision precision = Precision::fp32, bool fuse = true);
 
   // A trial at step 0, with starting weights by its seed as Network::initialise draws them.
   void admit(int slot, const NetworkSpec& spec, std::uint64_t seed);

@@ -118,6 +118,43 @@ TEST(DeviceGradients, AgreeWithTheReferenceInBf16) {
   }
 }
 
+// Norms with pools behind them: of even and odd sizes, with and without a ReLU, and one whose
+// values are read twice.
+NetworkSpec pooled_spec(std::uint64_t seed) {
+  NetworkSpec out;
+  out.batch_size = 6;
+  LayerSpec sides = layer(LayerKind::branches), pool = layer(LayerKind::max_pool, 0, 2, 2, false);
+  sides.bodies = {{pool}, {pool}};
+  out.layers = {
+      with(layer(LayerKind::conv, 5, 3), seed % 2 ? Activation::relu : Activation::none, true),
+      pool, with(layer(LayerKind::conv, 12, 3), Activation::relu, true), sides,
+      with(layer(LayerKind::conv, 9, 1), Activation::relu, true)};
+  out.layers.push_back(layer(LayerKind::max_pool, 0, 2, 2, true));
+  return out;
+}
+
+TEST(DeviceGradients, ANormAndThePoolBehindItAreOneToTheBitsOfTwo) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    Case c{pooled_spec(seed), {seed % 3 ? 13 : 8, 11, 2, 3, 11, 3, 0}};
+    expect_reference(c, seed, static_cast<Order>(seed % 3), 3e-5);
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      const MadeUpData data(c.data, seed);
+      c.spec.optimizer.learning_rate = 0.1;
+      FusedTrials one(c.spec, data, 1, precision), two(c.spec, data, 1, precision, false);
+      EXPECT_LT(one.program.train.size(), two.program.train.size());
+      EXPECT_LT(one.memory.slot_bytes, two.memory.slot_bytes);
+      for (FusedTrials* trials : {&one, &two}) {
+        trials->admit(0, c.spec, seed);
+        trials->write_order(0, 1, true);
+        for (int batch = 0; batch < 2; ++batch) trials->train({0}, Order::reverse);
+        trials->run(trials->program.validate, {0});
+      }
+      EXPECT_EQ(one.kept(0), two.kept(0)) << "seed " << seed;
+    }
+    c.spec.optimizer.learning_rate = 0.0;
+  }
+}
+
 // A batch of several chunks of images, whose sums are put together, then one of a single chunk.
 TEST(DeviceGradients, AgreeWithTheReferenceOverSeveralChunks) {
   Case c;

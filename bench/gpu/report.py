@@ -53,6 +53,9 @@ def speed_table(name, stage):
         yield (f"| {at['trials']} | {rate:,.0f} | {milliseconds:.3f} | "
                f"{1e3 * milliseconds / at['launches']:.2f} | {at['trial_bytes'] / 2**20:.1f} |")
     yield ""
+    yield (f"The trainer chooses {stage['chosen']['trials']} by itself: "
+           f"{stage['chosen']['images_per_second']:,.0f} images/s.")
+    yield ""
     if "torch_skipped" in stage:
         yield f"PyTorch: SKIPPED, {stage['torch_skipped']}."
         return

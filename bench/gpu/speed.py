@@ -111,6 +111,14 @@ class Speed:
         output = self.check.bench("gpu_speed", words, limit)
         return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
+    def chosen(self, net, limit):
+        """What the trainer chooses by itself; None where time is short."""
+        most = 2 if self.check.quick else max(TRIALS[net])
+        words = ["--net", net, "--choose", most, "--rounds", 1]
+        words += [*SMALL, "--seconds", 0.1] if self.check.quick else ["--seconds", 0.4]
+        output = self.check.bench("gpu_speed", words, limit)
+        return json.loads(output.splitlines()[-1])
+
     def one_process(self, net, mode, trials, limit):
         self.server.send({"job": self.job(net), "mode": mode, "trials": trials})
         ready = self.server.answer(limit)
@@ -147,6 +155,7 @@ class Speed:
                 self.several(net, until, rates, reasons)
         found["brood"] = [{**at, "images_per_second": statistics.median(at["rounds"])}
                           for at in curve.values()]
+        found["chosen"] = self.chosen(net, max(5, until - time.monotonic()))
         found["torch"] = {name: statistics.median(all_of) for name, all_of in rates.items()}
         found["torch_rounds"], found["torch_reasons"] = rates, reasons
         if why:

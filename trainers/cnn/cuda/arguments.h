@@ -136,6 +136,12 @@ struct NormArguments {
   std::int32_t relu, train, accumulate;
 };
 
+// norm.y, norm.dy: the maxima behind the norm, and their gradient.
+struct NormPoolArguments {
+  NormArguments norm;
+  std::int64_t places;  // a byte for each element of the maxima
+};
+
 struct ElementArguments {
   Group group;
   Tensor a, b, x, y;  // y is written; the others as the kernel needs them

@@ -18,6 +18,25 @@ std::int64_t chunks(std::int64_t items, std::int64_t chunk) { return (items + ch
 
 std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
 
+// The pools of 2x2 windows side by side that alone read what the batch norm before them writes.
+std::vector<int> pools_of_norms(const Plan& plan, bool fuse) {
+  std::vector<int> out(plan.steps.size(), -1), readers(plan.tensors.size(), 0);
+  for (const Step& step : plan.steps)
+    for (const int input : step.inputs) ++readers[z(input)];
+  for (std::size_t i = 0; fuse && i + 1 < plan.steps.size(); ++i) {
+    const Step &norm = plan.steps[i], &pool = plan.steps[i + 1];
+    if (norm.op != Step::Op::batch_norm || pool.op != Step::Op::max_pool ||
+        pool.inputs.front() != norm.output || readers[z(norm.output)] != 1)
+      continue;
+    const Shape &from = plan.tensors[z(norm.output)], &to = plan.tensors[z(pool.output)];
+    if (pool.kernel_height == 2 && pool.kernel_width == 2 && pool.stride_height == 2 &&
+        pool.stride_width == 2 && pool.pad_top == 0 && pool.pad_left == 0 &&
+        2 * to.height <= from.height && 2 * to.width <= from.width)
+      out[i] = static_cast<int>(i) + 1;
+  }
+  return out;
+}
+
 class Builder {
  public:
   Builder(const Plan& plan, DeviceMemory& memory)
@@ -33,9 +52,12 @@ class Builder {
     out_.order = add(2 * 4 * plan_.data.train);
     out_.class_tallies = add(std::int64_t{2 * 2 * 8} * plan_.data.classes);
     parameters();
-    for (const Shape& shape : plan_.tensors) {
-      out_.values.push_back(tensor(shape));
-      out_.values.back().offset = add(bytes_of(out_.values.back()));
+    std::vector<bool> stored(plan_.tensors.size(), true);
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      if (out_.pooled[i] >= 0) stored[z(plan_.steps[i].output)] = false;
+    for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
+      out_.values.push_back(tensor(plan_.tensors[t]));
+      if (stored[t]) out_.values.back().offset = add(bytes_of(out_.values.back()));
     }
     slopes();
     for (const Step& step : plan_.steps) saved(step);
@@ -100,16 +122,23 @@ class Builder {
     const std::vector<bool> needed = tensors_with_gradient(plan_);
     std::vector<int> made(plan_.tensors.size(), -1), last_read(plan_.tensors.size(), -1);
     last_read.back() = steps;
+    std::vector<bool> stored = needed;
     for (int i = 0; i < steps; ++i) {
       made[z(plan_.steps[z(i)].output)] = i;
       for (const int input : plan_.steps[z(i)].inputs)
         last_read[z(input)] = std::max(last_read[z(input)], i);
     }
+    // The norm reads the gradient of its pool's maxima, and nobody that of its own values.
+    for (int i = 0; i < steps; ++i) {
+      if (out_.pooled[z(i)] < 0) continue;
+      made[z(plan_.steps[z(out_.pooled[z(i)])].output)] = i;
+      stored[z(plan_.steps[z(i)].output)] = false;
+    }
     std::vector<std::size_t> placed;
     std::int64_t end = 0;
     for (const Shape& shape : plan_.tensors) out_.slopes.push_back(tensor(shape));
     for (std::size_t t = plan_.tensors.size(); t-- > 0;) {
-      if (!needed[t]) continue;
+      if (!stored[t]) continue;
       std::vector<std::pair<std::int64_t, std::int64_t>> taken;
       for (const std::size_t other : placed)
         if (made[other] <= last_read[t] && made[t] <= last_read[other])
@@ -191,8 +220,10 @@ std::vector<bool> tensors_with_gradient(const Plan& plan) {
   return out;
 }
 
-DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision) {
+DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision,
+                                bool fuse) {
   DeviceMemory memory;
+  memory.pooled = pools_of_norms(plan, fuse);
   memory.precision = precision;
   memory.moments = moments;
   memory.averages = averages;

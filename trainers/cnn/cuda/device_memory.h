@@ -43,13 +43,17 @@ struct DeviceMemory {
   std::int64_t average = 0, average_states = 0;  // only with averages
   std::int64_t parameter_count = 0, state_count = 0;
   std::vector<std::int64_t> parameter, state_array;  // each one's place, in floats
-  std::vector<Tensor> values, slopes;  // of the plan's tensors; slopes: gradients of the loss
-  std::vector<std::int64_t> saved;     // of each step; -1: nothing
+  // Of the plan's tensors; slopes: gradients of the loss. Without a place where they are never
+  // stored.
+  std::vector<Tensor> values, slopes;
+  std::vector<std::int64_t> saved;  // of each step; -1: nothing
   std::int64_t draws = 0, labels = 0, partials = 0, losses = 0;
   std::int64_t partial_bytes = 0;
   // bf16 weights of each step as tensor cores read them, forward and for the input gradient; -1:
   // none.
   std::vector<std::int64_t> packed, packed_gradient;
+  // Of each step: the pool that a batch norm is one with (norm_pool_kernels.h); -1: none.
+  std::vector<int> pooled;
   std::int64_t slot_bytes = 0;
 };
 
@@ -59,7 +63,9 @@ bool uses_tensor_cores(const Step& step, Precision precision);
 // Those with some parameter before them.
 std::vector<bool> tensors_with_gradient(const Plan& plan);
 
-DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision);
+// fuse: steps that can be one are; else each is by itself, to the same bits.
+DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision,
+                                bool fuse = true);
 
 // In the order and with the names of Network::arrays(), so that checkpoints are interchangeable.
 std::vector<DeviceArray> device_arrays(const Plan& plan, const DeviceMemory& memory,

@@ -169,16 +169,11 @@ BROOD_KERNEL(kThreads) norm_slopes(const NormArguments args) {
       scale * inverse * static_cast<float>(product / count);
 }
 
-// A thread for each Lanes of dx.
+// dx of a thread's lanes, from those of dy.
 template <class T>
-BROOD_KERNEL(kThreads)
-norm_gradient(const NormArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  const Element e = lanes_of<T>(slot, args.x);
-  if (!e.exists) return;
+BROOD_DEVICE void norm_gradient_lanes(const SlotAccess& slot, const NormArguments& args,
+                                      const Element& e, Lanes<T> out) {
   const Lanes<T> x = lanes_at(slot.at<T>(args.x), e.index);
-  Lanes<T> out = lanes_at(slot.at<T>(args.dy), e.index);
   BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) {
     const int channel = e.channel + i;
     if (channel >= args.x.channels) {
@@ -194,6 +189,16 @@ norm_gradient(const NormArguments args) {
                        norm_array(slot, args, NormArray::linear)[channel];
   }
   put_lanes(slot.at<T>(args.dx), e.index, out, args.accumulate);
+}
+
+// A thread for each Lanes of dx.
+template <class T>
+BROOD_KERNEL(kThreads)
+norm_gradient(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const Element e = lanes_of<T>(slot, args.x);
+  if (e.exists) norm_gradient_lanes<T>(slot, args, e, lanes_at(slot.at<T>(args.dy), e.index));
 }
 
 template <class Visit>

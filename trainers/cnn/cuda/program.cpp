@@ -163,6 +163,7 @@ class Builder : private LaunchList {
         return elements(KernelId::depthwise_forward, output(step),
                         product_of(step, input(step), output(step)));
       case Step::Op::max_pool:
+        if (is_pooled(step)) return;
         return elements(KernelId::max_pool_forward, output(step),
                         pool_of(step, input(step), output(step)));
       case Step::Op::avg_pool:
@@ -330,11 +331,25 @@ class Builder : private LaunchList {
     return a;
   }
 
+  // The pool that a batch norm is one with.
+  const Step* pool_behind(const Step& norm) const {
+    const int pool = memory_.pooled[index(norm)];
+    return pool < 0 ? nullptr : &plan_.steps[z(pool)];
+  }
+  // Whether a pool is one with the batch norm before it.
+  bool is_pooled(const Step& pool) const {
+    return index(pool) > 0 && memory_.pooled[index(pool) - 1] == static_cast<int>(index(pool));
+  }
+
   void norm_forward(const Step& step) {
     const NormArguments a = norm_arguments(step);
     if (train_) chunks(KernelId::norm_statistics, a.x, a);
     channels(KernelId::norm_prepare, a.x.channels, a);
-    lanes(KernelId::norm_forward, a.x, a);
+    const Step* pool = pool_behind(step);
+    if (pool == nullptr) return lanes(KernelId::norm_forward, a.x, a);
+    NormPoolArguments both{a, saved(*pool)};
+    both.norm.y = output(*pool);
+    lanes(KernelId::norm_pool_forward, both.norm.y, both);
   }
 
   void element_forward(const Step& step) {
@@ -376,6 +391,7 @@ class Builder : private LaunchList {
       case Step::Op::max_pool:
       case Step::Op::avg_pool:
       case Step::Op::global_avg_pool: {
+        if (is_pooled(step)) return;
         PoolArguments a = pool_of(step, slope(step.inputs.front()), slope(step.output));
         a.accumulate = accumulate(step.inputs.front());
         return elements(step.op == Step::Op::max_pool ? KernelId::max_pool_gradient
@@ -462,13 +478,20 @@ class Builder : private LaunchList {
 
   void norm_backward(const Step& step) {
     NormArguments a = norm_arguments(step);
-    a.dy = slope(step.output);
-    chunks(KernelId::norm_sums, a.x, a);
+    const Step* pool = pool_behind(step);
+    a.dy = slope(pool ? pool->output : step.output);
+    if (pool)
+      chunks(KernelId::norm_pool_sums, a.x, NormPoolArguments{a, saved(*pool)});
+    else
+      chunks(KernelId::norm_sums, a.x, a);
     channels(KernelId::norm_slopes, a.x.channels, a);
     if (!wanted(step.inputs.front())) return;
     a.dx = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());
-    lanes(KernelId::norm_gradient, a.x, a);
+    if (pool)
+      lanes(KernelId::norm_pool_gradient, a.x, NormPoolArguments{a, saved(*pool)});
+    else
+      lanes(KernelId::norm_gradient, a.x, a);
   }
 
   void element_backward(const Step& step) {
