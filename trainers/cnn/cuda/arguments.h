@@ -142,6 +142,13 @@ struct NormPoolArguments {
   std::int64_t places;  // a byte for each element of the maxima
 };
 
+// norm.y, norm.dy: the sum of the norm's values and others, and its gradient.
+struct NormAddArguments {
+  NormArguments norm;
+  Tensor other;
+  std::int32_t relu;  // of the sum
+};
+
 struct ElementArguments {
   Group group;
   Tensor a, b, x, y;  // y is written; the others as the kernel needs them

@@ -18,21 +18,36 @@ std::int64_t chunks(std::int64_t items, std::int64_t chunk) { return (items + ch
 
 std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
 
-// The pools of 2x2 windows side by side that alone read what the batch norm before them writes.
-std::vector<int> pools_of_norms(const Plan& plan, bool fuse) {
+// 2x2 windows side by side, all inside.
+bool is_plain_pool(const Plan& plan, const Step& pool) {
+  const Shape &from = plan.tensors[z(pool.inputs.front())], &to = plan.tensors[z(pool.output)];
+  return pool.op == Step::Op::max_pool && pool.kernel_height == 2 && pool.kernel_width == 2 &&
+         pool.stride_height == 2 && pool.stride_width == 2 && pool.pad_top == 0 &&
+         pool.pad_left == 0 && 2 * to.height <= from.height && 2 * to.width <= from.width;
+}
+
+// For each batch norm the pool or the sum that alone reads what it writes; -1: none.
+std::vector<int> pairs_of_norms(const Plan& plan, bool fuse) {
+  const auto steps = static_cast<int>(plan.steps.size());
   std::vector<int> out(plan.steps.size(), -1), readers(plan.tensors.size(), 0);
-  for (const Step& step : plan.steps)
-    for (const int input : step.inputs) ++readers[z(input)];
-  for (std::size_t i = 0; fuse && i + 1 < plan.steps.size(); ++i) {
-    const Step &norm = plan.steps[i], &pool = plan.steps[i + 1];
-    if (norm.op != Step::Op::batch_norm || pool.op != Step::Op::max_pool ||
-        pool.inputs.front() != norm.output || readers[z(norm.output)] != 1)
-      continue;
-    const Shape &from = plan.tensors[z(norm.output)], &to = plan.tensors[z(pool.output)];
-    if (pool.kernel_height == 2 && pool.kernel_width == 2 && pool.stride_height == 2 &&
-        pool.stride_width == 2 && pool.pad_top == 0 && pool.pad_left == 0 &&
-        2 * to.height <= from.height && 2 * to.width <= from.width)
-      out[i] = static_cast<int>(i) + 1;
+  std::vector<int> made(plan.tensors.size(), -1);
+  for (int i = 0; i < steps; ++i) {
+    made[z(plan.steps[z(i)].output)] = i;
+    for (const int input : plan.steps[z(i)].inputs) ++readers[z(input)];
+  }
+  const auto lone_norm = [&](int tensor) {
+    const int i = made[z(tensor)];
+    return i >= 0 && plan.steps[z(i)].op == Step::Op::batch_norm && readers[z(tensor)] == 1;
+  };
+  for (int i = 0; fuse && i < steps; ++i) {
+    const Step& step = plan.steps[z(i)];
+    if (is_plain_pool(plan, step) && lone_norm(step.inputs.front()))
+      out[z(made[z(step.inputs.front())])] = i;
+    if (step.op != Step::Op::add) continue;
+    // The later of both: the other is there by then.
+    const bool second = made[z(step.inputs[1])] > made[z(step.inputs[0])];
+    const int later = step.inputs[second ? 1 : 0];
+    if (lone_norm(later)) out[z(made[z(later)])] = i;
   }
   return out;
 }
@@ -54,7 +69,7 @@ class Builder {
     parameters();
     std::vector<bool> stored(plan_.tensors.size(), true);
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-      if (out_.pooled[i] >= 0) stored[z(plan_.steps[i].output)] = false;
+      if (out_.paired[i] >= 0) stored[z(plan_.steps[i].output)] = false;
     for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
       out_.values.push_back(tensor(plan_.tensors[t]));
       if (stored[t]) out_.values.back().offset = add(bytes_of(out_.values.back()));
@@ -128,10 +143,10 @@ class Builder {
       for (const int input : plan_.steps[z(i)].inputs)
         last_read[z(input)] = std::max(last_read[z(input)], i);
     }
-    // The norm reads the gradient of its pool's maxima, and nobody that of its own values.
+    // The norm reads the gradient of what its pair writes, and nobody that of its own values.
     for (int i = 0; i < steps; ++i) {
-      if (out_.pooled[z(i)] < 0) continue;
-      made[z(plan_.steps[z(out_.pooled[z(i)])].output)] = i;
+      if (out_.paired[z(i)] < 0) continue;
+      made[z(plan_.steps[z(out_.paired[z(i)])].output)] = i;
       stored[z(plan_.steps[z(i)].output)] = false;
     }
     std::vector<std::size_t> placed;
@@ -223,7 +238,7 @@ std::vector<bool> tensors_with_gradient(const Plan& plan) {
 DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision,
                                 bool fuse) {
   DeviceMemory memory;
-  memory.pooled = pools_of_norms(plan, fuse);
+  memory.paired = pairs_of_norms(plan, fuse);
   memory.precision = precision;
   memory.moments = moments;
   memory.averages = averages;

@@ -52,8 +52,9 @@ struct DeviceMemory {
   // bf16 weights of each step as tensor cores read them, forward and for the input gradient; -1:
   // none.
   std::vector<std::int64_t> packed, packed_gradient;
-  // Of each step: the pool that a batch norm is one with (norm_pool_kernels.h); -1: none.
-  std::vector<int> pooled;
+  // Of each step: the pool or the sum that a batch norm is one with (norm_pair_kernels.h); -1:
+  // none.
+  std::vector<int> paired;
   std::int64_t slot_bytes = 0;
 };
 

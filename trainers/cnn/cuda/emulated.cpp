@@ -8,7 +8,7 @@
 #include "trainers/cnn/cuda/halo_kernels.h"
 #include "trainers/cnn/cuda/launch.h"
 #include "trainers/cnn/cuda/norm_kernels.h"
-#include "trainers/cnn/cuda/norm_pool_kernels.h"
+#include "trainers/cnn/cuda/norm_pair_kernels.h"
 #include "trainers/cnn/cuda/product_kernels.h"
 #include "trainers/cnn/cuda/step_kernels.h"
 #include "trainers/cnn/cuda/tensor_kernels.h"
@@ -36,7 +36,7 @@ class Table {
     visit_product_kernels(*this);
     visit_window_kernels(*this);
     visit_norm_kernels(*this);
-    visit_norm_pool_kernels(*this);
+    visit_norm_pair_kernels(*this);
     visit_element_kernels(*this);
     visit_update_kernels(*this);
     visit_tensor_kernels(*this);

@@ -121,23 +121,20 @@ norm_forward(const NormArguments args) {
 }
 
 // Partials of a chunk: [sum of dy, sum of dy * (x - mean)][channel], where a ReLU lets dy through.
-template <class T>
-BROOD_KERNEL(kThreads)
-norm_sums(const NormArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  const ChunkLane lane = chunk_lane(slot, args.x);
+// slopes(p): dy of the pixel; asked for pixels first, first + kPixelLanes, ...
+template <class T, class Slopes>
+BROOD_DEVICE void norm_sums_of(const SlotAccess& slot, const NormArguments& args,
+                               const ChunkLane& lane, Slopes slopes) {
   const bool exists = lane.has_channel && lane.first < lane.last;
   float total = 0.0F, correlated = 0.0F;
   if (exists) {
     const T* x = slot.at<T>(args.x) + lane.channel;
-    const T* dy = slot.at<T>(args.dy) + lane.channel;
     const float mean = norm_array(slot, args, NormArray::mean)[lane.channel];
     const float scale = norm_array(slot, args, NormArray::scale)[lane.channel];
     const float shift = norm_array(slot, args, NormArray::shift)[lane.channel];
     for (int p = lane.first + lane.lane; p < lane.last; p += kPixelLanes) {
       const float value = to_float(x[p * args.x.pitch]);
-      float slope = to_float(dy[p * args.dy.pitch]);
+      float slope = slopes(p);
       if (args.relu && !(value * scale + shift > 0.0F)) slope = 0.0F;
       total += slope;
       correlated = multiply_add(slope, value - mean, correlated);
@@ -149,6 +146,23 @@ norm_sums(const NormArguments args) {
   double* partial = slot.at<double>(args.partials) + block_y() * 2 * args.x.channels + lane.channel;
   partial[0] = totals;
   partial[args.x.channels] = products;
+}
+
+template <class T>
+struct PlainSlopes {
+  const T* dy;
+  int pitch;
+  BROOD_DEVICE float operator()(int p) const { return to_float(dy[p * pitch]); }
+};
+
+template <class T>
+BROOD_KERNEL(kThreads)
+norm_sums(const NormArguments args) {
+  const SlotAccess slot(args.group);
+  if (slot.idle()) return;
+  const ChunkLane lane = chunk_lane(slot, args.x);
+  norm_sums_of<T>(slot, args, lane,
+                  PlainSlopes<T>{slot.at<T>(args.dy) + lane.channel, args.dy.pitch});
 }
 
 // The gradients of scale and shift, and what dx needs. A block for kChannelLanes channels.

@@ -163,7 +163,7 @@ class Builder : private LaunchList {
         return elements(KernelId::depthwise_forward, output(step),
                         product_of(step, input(step), output(step)));
       case Step::Op::max_pool:
-        if (is_pooled(step)) return;
+        if (is_paired(step)) return;
         return elements(KernelId::max_pool_forward, output(step),
                         pool_of(step, input(step), output(step)));
       case Step::Op::avg_pool:
@@ -176,6 +176,7 @@ class Builder : private LaunchList {
       case Step::Op::activation:
       case Step::Op::add:
       case Step::Op::gate:
+        if (is_paired(step)) return;
         return element_forward(step);
       case Step::Op::concat:
         return concat_forward(step);
@@ -331,25 +332,41 @@ class Builder : private LaunchList {
     return a;
   }
 
-  // The pool that a batch norm is one with.
-  const Step* pool_behind(const Step& norm) const {
-    const int pool = memory_.pooled[index(norm)];
-    return pool < 0 ? nullptr : &plan_.steps[z(pool)];
+  // The pool or the sum that a batch norm is one with.
+  const Step* pair_of(const Step& norm) const {
+    const int pair = memory_.paired[index(norm)];
+    return pair < 0 ? nullptr : &plan_.steps[z(pair)];
   }
-  // Whether a pool is one with the batch norm before it.
-  bool is_pooled(const Step& pool) const {
-    return index(pool) > 0 && memory_.pooled[index(pool) - 1] == static_cast<int>(index(pool));
+  // Whether a pool or a sum is one with a batch norm.
+  bool is_paired(const Step& step) const {
+    const auto& pairs = memory_.paired;
+    return std::find(pairs.begin(), pairs.end(), static_cast<int>(index(step))) != pairs.end();
+  }
+
+  NormPoolArguments with_pool(const NormArguments& norm, const Step& pool) const {
+    NormPoolArguments a{norm, saved(pool)};
+    a.norm.y = output(pool);
+    a.norm.dy = slope(pool.output);
+    return a;
+  }
+
+  NormAddArguments with_sum(const NormArguments& norm, const Step& sum) const {
+    const bool first = value(sum.inputs[0]).offset < 0;  // it is the norm's, not stored
+    NormAddArguments a{norm, value(sum.inputs[first ? 1 : 0]), sum.relu};
+    a.norm.y = output(sum);
+    a.norm.dy = slope(sum.output);
+    return a;
   }
 
   void norm_forward(const Step& step) {
     const NormArguments a = norm_arguments(step);
     if (train_) chunks(KernelId::norm_statistics, a.x, a);
     channels(KernelId::norm_prepare, a.x.channels, a);
-    const Step* pool = pool_behind(step);
-    if (pool == nullptr) return lanes(KernelId::norm_forward, a.x, a);
-    NormPoolArguments both{a, saved(*pool)};
-    both.norm.y = output(*pool);
-    lanes(KernelId::norm_pool_forward, both.norm.y, both);
+    const Step* pair = pair_of(step);
+    if (pair == nullptr) return lanes(KernelId::norm_forward, a.x, a);
+    if (pair->op == Step::Op::add)
+      return lanes(KernelId::norm_add_forward, a.x, with_sum(a, *pair));
+    lanes(KernelId::norm_pool_forward, output(*pair), with_pool(a, *pair));
   }
 
   void element_forward(const Step& step) {
@@ -391,7 +408,7 @@ class Builder : private LaunchList {
       case Step::Op::max_pool:
       case Step::Op::avg_pool:
       case Step::Op::global_avg_pool: {
-        if (is_pooled(step)) return;
+        if (is_paired(step)) return;
         PoolArguments a = pool_of(step, slope(step.inputs.front()), slope(step.output));
         a.accumulate = accumulate(step.inputs.front());
         return elements(step.op == Step::Op::max_pool ? KernelId::max_pool_gradient
@@ -478,18 +495,23 @@ class Builder : private LaunchList {
 
   void norm_backward(const Step& step) {
     NormArguments a = norm_arguments(step);
-    const Step* pool = pool_behind(step);
-    a.dy = slope(pool ? pool->output : step.output);
-    if (pool)
-      chunks(KernelId::norm_pool_sums, a.x, NormPoolArguments{a, saved(*pool)});
+    const Step* pair = pair_of(step);
+    const bool sum = pair && pair->op == Step::Op::add;
+    if (!pair) a.dy = slope(step.output);
+    if (sum)
+      chunks(KernelId::norm_add_sums, a.x, with_sum(a, *pair));
+    else if (pair)
+      chunks(KernelId::norm_pool_sums, a.x, with_pool(a, *pair));
     else
       chunks(KernelId::norm_sums, a.x, a);
     channels(KernelId::norm_slopes, a.x.channels, a);
     if (!wanted(step.inputs.front())) return;
     a.dx = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());
-    if (pool)
-      lanes(KernelId::norm_pool_gradient, a.x, NormPoolArguments{a, saved(*pool)});
+    if (sum)
+      lanes(KernelId::norm_add_gradient, a.x, with_sum(a, *pair));
+    else if (pair)
+      lanes(KernelId::norm_pool_gradient, a.x, with_pool(a, *pair));
     else
       lanes(KernelId::norm_gradient, a.x, a);
   }
@@ -501,7 +523,7 @@ class Builder : private LaunchList {
     a.a = output(step);
     a.b = slope(step.output);
     for (const int to : step.inputs) {
-      if (!wanted(to)) continue;
+      if (!wanted(to) || slope(to).offset < 0) continue;  // a norm reads the sum's itself
       a.y = slope(to);
       a.accumulate = accumulate(to);
       if (dropout)
