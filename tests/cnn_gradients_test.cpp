@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "engine/rng.h"
 #include "tests/cnn_reference.h"
@@ -429,6 +430,38 @@ TEST_P(EveryKernelSet, AgreesWithTheReferenceOnABatchNormBetweenAConvolutionAndA
     // Winograd's error may move an input to the other side of a ReLU.
     expect_reference(c, *GetParam(), seed, "seed " + std::to_string(seed),
                      c.spec.direct_kernels ? 5e-5 : 0.04);
+  }
+}
+
+// With the ReLU as a layer of its own nothing is computed together, and every value is the same.
+TEST_P(EveryKernelSet, ComputesANormTogetherWithTheConvolutionBehindItToTheSameBits) {
+  for (const int kernel : {3, 2}) {  // by Winograd and direct
+    Case together;
+    together.batch = together.spec.batch_size = 9;  // in two parts and more
+    together.data = {12, 12, 3, 5, 100, 0, 0};
+    together.spec.layers = {conv(20, 3, Activation::relu, true), conv(24, kernel, Activation::relu),
+                            layer(LayerKind::global_avg_pool)};
+    Case apart = together;
+    apart.spec.layers[0].activation = Activation::none;
+    apart.spec.layers.insert(apart.spec.layers.begin() + 1, layer(LayerKind::activation));
+    apart.spec.layers[1].activation = Activation::relu;
+    const auto trained = [](const Case& c) {
+      auto network =
+          std::make_unique<Network>(make_plan(c.spec, c.data), c.spec.optimizer, *GetParam());
+      network->initialise(1);
+      const auto pixels = pixels_of(c, 1);
+      for (int n = 0; n < c.batch; ++n) network->set_image(n, pixels.data() + n * 12 * 12 * 3);
+      const std::vector<int> labels = labels_of(c);
+      const std::vector<std::uint16_t> all(labels.begin(), labels.end());
+      for (const std::size_t count : {9U, 7U}) network->train({all.data(), count}, 0, 0);
+      return network;
+    };
+    const auto one = trained(together), other = trained(apart);
+    EXPECT_LT(one->memory().floats, other->memory().floats);
+    ASSERT_EQ(one->plan().parameters.size(), other->plan().parameters.size());
+    for (std::size_t p = 0; p < one->plan().parameters.size(); ++p)
+      EXPECT_EQ(one->gradient(static_cast<int>(p)), other->gradient(static_cast<int>(p)));
+    EXPECT_EQ(one->logits(6), other->logits(6));
   }
 }
 
