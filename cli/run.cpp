@@ -136,6 +136,30 @@ void resolve_memory(ExperimentSpec& spec, const std::optional<ExperimentRecord>&
   spec.config = config.dump();
 }
 
+// Versions with schema 1 had no such limit: a record of theirs whose first trials failed goes on,
+// and keeps that in its config, where a config that says nothing of it finds it again.
+void resolve_initial_failures(ExperimentSpec& spec, const std::optional<ExperimentRecord>& record) {
+  if (!record) return;
+  const auto given = [](const Json& config) -> std::optional<int> {
+    const Json block = config.value("fault_tolerance", Json::object());
+    if (!block.contains("max_initial_failures")) return std::nullopt;
+    return block["max_initial_failures"].get<int>();
+  };
+  Json config = parse_json(spec.config);
+  if (given(config)) return;
+  const std::optional<int> known = given(parse_json(record->config));
+  if (!known && record->schema > 1) return;
+  spec.fault_tolerance.max_initial_failures = known.value_or(0);
+  config["fault_tolerance"]["max_initial_failures"] = known.value_or(0);
+  spec.config = config.dump();
+}
+
+void resolve_from_record(ExperimentSpec& spec, const std::optional<ExperimentRecord>& record,
+                         std::uint64_t machine_bytes) {
+  resolve_memory(spec, record, machine_bytes);
+  resolve_initial_failures(spec, record);
+}
+
 std::string refused_changes(const ExperimentSpec& spec, const ExperimentRecord& record) {
   std::string refused;
   for (const ConfigChange& change : compare_configs(record.config, spec.config))
@@ -171,7 +195,7 @@ std::vector<EventLogged> events_of(const std::string& database, ExperimentSpec& 
   if (!record)
     throw UserError(database + ": holds no experiment \"" + spec.name +
                     "\" whose event log could be repeated");
-  resolve_memory(spec, record, machine_bytes);
+  resolve_from_record(spec, record, machine_bytes);
   if (const std::string refused = refused_changes(spec, *record); !refused.empty())
     throw UserError(database + ": its event log is of another experiment \"" + spec.name +
                     "\":" + refused);
@@ -345,7 +369,7 @@ int run_command(const RunOptions& options) {
   controls.nodes = cluster ? mpi_size() - 1 : 1;
   controls.lease = cluster ? options.lease : Millis{0};
   if (!options.events.empty()) controls.replay = events_of(options.events, spec, self.bytes);
-  resolve_memory(spec, record, self.bytes);
+  resolve_from_record(spec, record, self.bytes);
   if (record) require_same(spec, *record);
   controls.base_dir = fs::absolute(spec.file).parent_path().lexically_normal().string();
   const TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");

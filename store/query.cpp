@@ -149,6 +149,7 @@ ExperimentRecord Reader::experiment(const std::string& name) {
   out.reduce = row.text(10);
   out.created_us = row.whole(11);
   row.reset();
+  out.schema = db_.whole("PRAGMA user_version");
   out.layout = load_layout(db_, out.id);
   return out;
 }

@@ -30,6 +30,7 @@ struct ExperimentRecord {
   bool maximize = true;
   std::string reduce;
   std::int64_t created_us = 0;
+  std::int64_t schema = 0;  // of its file, as long as no newer version has written there
   Layout layout;
 };
 

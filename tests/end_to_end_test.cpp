@@ -527,18 +527,47 @@ TEST_F(EndToEnd, ARunWithoutASingleResultIsAFailure) {
 }
 
 // tests/golden/store/v1.sql is a dump of a run that the first version (schema 1) was interrupted
-// in.
-TEST_F(EndToEnd, AnUnfinishedDatabaseOfTheFirstVersionIsAnsweredAndGoesOn) {
+// in. Its folder and its config, and what is to be different in it.
+void make_first_version(const std::string& database, const std::string& config,
+                        const std::string& changes) {
   const fs::path golden = fs::path(std::getenv("BROOD_SOURCE_DIR")) / "tests/golden/store";
   std::stringstream sql;
   sql << std::ifstream(golden / "v1.sql").rdbuf();
-  fs::copy_file(golden / "v1.json", path("old.json"));
-  {
-    sqlite::Connection db(path("v1.db"), sqlite::Access::create);
-    db.run("PRAGMA page_size=16384; PRAGMA application_id=" + std::to_string(0x62726f64));
-    db.run(sql.str());
-    db.run("PRAGMA user_version=1; DROP VIEW best; CREATE VIEW best AS SELECT 'old' AS trial");
-  }
+  fs::copy_file(golden / "v1.json", config);
+  sqlite::Connection db(database, sqlite::Access::create);
+  db.run("PRAGMA page_size=16384; PRAGMA application_id=" + std::to_string(0x62726f64));
+  db.run(sql.str());
+  db.run("PRAGMA user_version=1; " + changes);
+}
+
+// Which knew no max_initial_failures: that limit must not end now what went on then.
+TEST_F(EndToEnd, FirstFailuresOfTheFirstVersionEndNothing) {
+  std::string changes =
+      "UPDATE trial SET state = 'failed', cause = 'trainer', why = 'threw', "
+      "objective = NULL, best_epoch = NULL;";
+  for (const std::string table : {"attempt", "report", "result", "rung", "checkpoint", "point_1"})
+    changes += "DELETE FROM " + table + " WHERE trial & 0xffffffff > 4;";
+  make_first_version(path("v1.db"), path("old.json"),
+                     changes +
+                         "DELETE FROM trial WHERE number > 4; DELETE FROM result; "
+                         "DELETE FROM event; DELETE FROM rung; DELETE FROM checkpoint");
+  const auto state = [&] {
+    return sqlite::Connection(path("v1.db"), sqlite::Access::read)
+        .text("SELECT state || ' ' || (SELECT count(*) > 20 FROM trial) FROM experiment");
+  };
+  const Result resumed = shell("$BROOD resume v1.db -q");
+  EXPECT_EQ(state(), "completed 1") << resumed.output;
+  // Now it is a file of this version; neither its config nor one that says nothing ends it.
+  shell("$BROOD resume v1.db -q; $BROOD run old.json -q");
+  EXPECT_EQ(state(), "completed 1");
+  const Result asked = shell("$BROOD run old.json -q --set fault_tolerance.max_initial_failures=5");
+  EXPECT_EQ(asked.status, 1) << asked.output;
+  EXPECT_EQ(state(), "failed 1");
+}
+
+TEST_F(EndToEnd, AnUnfinishedDatabaseOfTheFirstVersionIsAnsweredAndGoesOn) {
+  make_first_version(path("v1.db"), path("old.json"),
+                     "DROP VIEW best; CREATE VIEW best AS SELECT 'old' AS trial");
   for (const std::string question :
        {"status", "best", "show 3", "why 2", "query \"state = 'stopped'\""}) {
     const Result result = shell("$BROOD " + question + " --db v1.db");
