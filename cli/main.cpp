@@ -178,10 +178,17 @@ std::vector<Command> trial_commands() {
          return why_command({place, a.whole("trial", 0)}, std::cout);
        }},
       {"replay",
-       "Trains a trial again and compares its metrics bit for bit.",
-       {trial, kWhere, kDatabase, kExperiment},
+       "Trains a trial, or all of them, again and compares the metrics bit for bit.",
+       {positional("trial", "its number", false), kWhere, kDatabase, kExperiment,
+        flag("all", "every trial that completed or was stopped")},
        [](const Arguments& a) {
-         return replay_command({where(a), *a.whole("trial", 0)}, std::cout);
+         Where place = where(a);
+         const bool all = a.has("all");
+         // With --all the one argument may only be the database.
+         if (all && a.has("trial") && place.database.empty()) place.database = a.text("trial");
+         if (!all && !a.has("trial"))
+           throw UserError("replay takes the number of a trial, or --all");
+         return replay_command({place, all ? std::nullopt : a.whole("trial", 0)}, std::cout);
        }},
       {"compare",
        "What differs between trials.",

@@ -31,14 +31,18 @@ std::string differences(const Report& known, const Report& again) {
 }
 
 // Trains the trial up to its last recorded epoch. Returns the number of epochs that differ.
-int train_again(Trainer& trainer, const Trial& trial, const std::string& log, std::ostream& out) {
+int train_again(const TrainerSetup& setup, const Trial& trial, int attempt, bool each_epoch,
+                std::ostream& out) {
+  const auto made = make_trainer(setup);
+  Trainer& trainer = *made;
   Assignment assignment;
   assignment.trial = trial.id;
+  assignment.attempt = attempt;
   assignment.params = trial.params;
   assignment.first_epoch = trial.first_epoch;
   assignment.last_epoch = trial.last_epoch;
   assignment.seed = trial.seed;
-  assignment.log = log;
+  assignment.log = (std::filesystem::temp_directory_path() / "brood-replay.log").string();
   trainer.start(0, assignment);
   std::size_t at = 0;
   int different = 0;
@@ -59,18 +63,61 @@ int train_again(Trainer& trainer, const Trial& trial, const std::string& log, st
       const Report& known = trial.reports[at++];
       const std::string text = differences(known, event.report);
       different += text.empty() ? 0 : 1;
-      out << "epoch " << known.epoch << ": " << (text.empty() ? "every bit the same" : text)
-          << std::endl;
+      if (each_epoch || !text.empty())
+        out << "epoch " << known.epoch << ": " << (text.empty() ? "every bit the same" : text)
+            << std::endl;
     }
   }
   return different;
+}
+
+// Says whether every bit is the same.
+bool replay_one(Asked& asked, const TrainerSetup& setup, const Trial& trial, bool each_epoch,
+                std::ostream& out) {
+  // A program may go by the attempt, and the last one is that which came to the end.
+  const auto attempts = asked.reader.attempts(asked.experiment, trial.id);
+  const int attempt = attempts.empty() ? 1 : attempts.back().attempt;
+  const int different = train_again(setup, trial, attempt, each_epoch, out);
+  out << "trial " << trial.id << ": ";
+  if (different == 0)
+    out << trial.reports.size() << " epochs, all bits the same" << std::endl;
+  else
+    out << different << " of " << trial.reports.size()
+        << " epochs differ: its trainer is not deterministic, or is not the one of the record"
+        << std::endl;
+  return different == 0;
+}
+
+TrainerSetup setup_of(Asked& asked) {
+  TrainerSetup setup = recorded_setup(asked);
+  require_same_data(asked.reader, asked.experiment, data_identity(setup));
+  return setup;
+}
+
+int replay_all(Asked& asked, std::ostream& out) {
+  const TrainerSetup setup = setup_of(asked);
+  const std::int64_t count = asked.reader.counts(asked.experiment).all();
+  std::int64_t trained = 0, different = 0, epochs = 0;
+  for (TrialId k = 0; k < count; ++k) {
+    const Trial trial = asked.reader.trial(asked.experiment, k);
+    const bool well = trial.state == TrialState::completed || trial.state == TrialState::stopped;
+    if (!well || trial.same_as || trial.origin == Origin::warm || trial.reports.empty()) continue;
+    ++trained;
+    epochs += static_cast<std::int64_t>(trial.reports.size());
+    if (!replay_one(asked, setup, trial, false, out)) ++different;
+  }
+  out << count_text(trained, "trial") << " of " << count << " trained again, "
+      << count_text(epochs, "epoch") << ": "
+      << (different == 0 ? "all bits the same" : std::to_string(different) + " differ") << "\n";
+  return trained > 0 && different == 0 ? 0 : 1;
 }
 
 }  // namespace
 
 int replay_command(const ReplayOptions& options, std::ostream& out) {
   Asked asked = ask(options.where);
-  Trial trial = asked.reader.trial(asked.experiment, options.trial);
+  if (!options.trial) return replay_all(asked, out);
+  Trial trial = asked.reader.trial(asked.experiment, *options.trial);
   if (trial.same_as) {
     out << "trial " << trial.id << " is a duplicate of trial " << *trial.same_as << "\n";
     trial = asked.reader.trial(asked.experiment, *trial.same_as);
@@ -83,17 +130,7 @@ int replay_command(const ReplayOptions& options, std::ostream& out) {
     out << "trial " << trial.id << " has no reports to compare with\n";
     return 1;
   }
-  const TrainerSetup setup = recorded_setup(asked);
-  require_same_data(asked.reader, asked.experiment, data_identity(setup));
-  const auto trainer = make_trainer(setup);
-  const std::string log = (std::filesystem::temp_directory_path() / "brood-replay.log").string();
-  const int different = train_again(*trainer, trial, log, out);
-  if (different == 0)
-    out << "trial " << trial.id << ": " << trial.reports.size() << " epochs, all bits the same\n";
-  else
-    out << "trial " << trial.id << ": " << different << " of " << trial.reports.size()
-        << " epochs differ: its trainer is not deterministic, or is not the one of the record\n";
-  return different == 0 ? 0 : 1;
+  return replay_one(asked, setup_of(asked), trial, true, out) ? 0 : 1;
 }
 
 }  // namespace brood

@@ -1,6 +1,8 @@
-// `brood replay N`: trains a trial once more, here and now, and compares every exact metric.
+// `brood replay N`: trains a trial, or with --all every one, once more, here and now, and compares
+// every exact metric.
 #pragma once
 
+#include <optional>
 #include <ostream>
 
 #include "cli/questions.h"
@@ -9,7 +11,7 @@ namespace brood {
 
 struct ReplayOptions {
   Where where;
-  TrialId trial = 0;
+  std::optional<TrialId> trial;  // nullopt: all that completed or were stopped
 };
 
 // Writes nothing to the database. Returns 0 when every bit is the same, 1 when one differs.

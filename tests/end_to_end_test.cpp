@@ -586,6 +586,11 @@ TEST_F(EndToEnd, ReplayGivesTheRecordedBitsAndFindsAChangedTrainer) {
   const Result result = shell("$BROOD replay 3 e2e.json");
   EXPECT_EQ(result.status, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("all bits the same"));
+  const Result all = shell("$BROOD replay --all e2e.json");
+  EXPECT_EQ(all.status, 0) << all.output;
+  EXPECT_THAT(all.output, HasSubstr("trained again"));
+  EXPECT_THAT(all.output, testing::Not(HasSubstr("differ")));
+  EXPECT_EQ(shell("$BROOD replay --db e2e.db").status, 2) << "neither a number nor --all";
 }
 
 }  // namespace
