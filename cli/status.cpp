@@ -122,7 +122,8 @@ std::optional<double> busy_share(const Snapshot& now) {
     return std::nullopt;
   if (!now.alive && !now.session->ended_us) return std::nullopt;
   const double offered = session_seconds(now) * now.session->session.executors;
-  return std::min(1.0, now.usage.busy_seconds / offered);
+  // The times are the wall clock's, which somebody may have set meanwhile.
+  return std::clamp(now.usage.busy_seconds / offered, 0.0, 1.0);
 }
 
 // Share of the executors' time that the search's own order cost: its next proposals have to see

@@ -425,6 +425,12 @@ TEST_F(Questions, StatusCountsTheTrialsOfARunThatEnded) {
   }
   EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
               HasSubstr("\ntrials      10 trials: 8 completed, 2 duplicates\n"));
+  // What the search's own order cost: 5 of the 20 seconds that two executors had, say.
+  sqlite::Connection(file, sqlite::Access::write)
+      .run("UPDATE session SET executors = 2, started_us = 0, ended_us = 10000000, "
+           "horizon_seconds = 5");
+  EXPECT_THAT(said(status_command, StatusOptions{{file, ""}}),
+              HasSubstr("; 25 % idle while the next proposals waited for results\n"));
 }
 
 TEST_F(Questions, ResumeIsOfTheDatabaseAndNamesTheExperimentAmongSeveral) {
