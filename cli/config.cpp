@@ -150,21 +150,40 @@ class Reader {
       block.problem("executors",
                     "has no effect beside devices: the trials at a time are the devices times "
                     "trials_per_device; take it out");
-    const std::optional<std::int64_t> each = block.whole("trials_per_device");
-    if (each && !gpus && block.find("devices"))
-      block.problem("trials_per_device", "has no effect without GPUs in devices: take it out");
-    else if (each && !gpus)
-      block.problem("trials_per_device",
-                    "has no effect without devices, a list like [\"cuda:0\"]: give one");
-    spec_.resources.trials_per_device = static_cast<int>(each.value_or(1));
+    spec_.resources.trials_per_device =
+        static_cast<int>(block.whole("trials_per_device").value_or(0));
   }
 
   // Only where the trainer can use them; never silently elsewhere.
   void require_use_of_devices() {
-    const auto& names = spec_.resources.devices;
-    if (names.empty() || names.front() == "cpu") return;
+    const Resources& r = spec_.resources;
+    const bool cnn = spec_.trainer_name == "cnn", cpu = !r.devices.empty() && r.devices[0] == "cpu";
+    // Chosen when the run starts, unless the number of executors is told.
+    const bool automatic = cnn && r.devices.empty() && !r.executors;
+    if (r.trials_per_device > 0 && cpu)
+      problems_.push_back(
+          {"/resources/trials_per_device", "has no effect without GPUs in devices: take it out"});
+    else if (r.trials_per_device > 0 && r.devices.empty() && !automatic)
+      problems_.push_back({"/resources/trials_per_device",
+                           "has no effect without devices, a list like [\"cuda:0\"]: give one"});
+    if (cnn) precision(cpu || (r.devices.empty() && !automatic));
+    if (r.devices.empty() || cpu) return;
     const std::string why = no_gpu_reason(spec_.trainer_name);
     if (!why.empty()) problems_.push_back({"/resources/devices", why});
+  }
+
+  // Of all trials alike: it belongs to the numeric class.
+  void precision(bool on_cpus) {
+    const auto block = top_.find("trainer");
+    const auto place = block ? block->find("precision") : std::nullopt;
+    if (!place) return;
+    if (!place->text())
+      problems_.push_back({"/trainer/precision",
+                           "cannot be searched: it belongs to the numeric class, which all trials "
+                           "of an experiment share; run an experiment for each"});
+    else if (on_cpus && place->text() == "bf16")
+      problems_.push_back(
+          {"/trainer/precision", "bf16 is for GPUs, and the config asks for CPUs: take it out"});
   }
 
   void fault_tolerance(const Block& block) {

@@ -146,9 +146,12 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     key("resources", "memory_per_trial", Form::size, "", R"("1GiB")",
         "A trial that is planned to need more is infeasible, and one that takes more is ended."),
     key("resources", "devices", Form::devices, R"("auto")", R"(["cuda:0", "cuda:1"])",
-        "Where trials are trained; `auto`: cnn on the CPU, programs where they like."),
+        "Where trials are trained; `auto`: cnn on GPUs that it can use, else on CPU cores; "
+        "programs "
+        "where they like."),
     key("resources", "trials_per_device", Form::executors, R"("auto")", "2",
-        "Trials at a time on each GPU that `devices` names; `auto`: 1.")
+        "Trials at a time on each GPU; `auto`: for cnn as many as fit and raise "
+        "the throughput, at most 16; for programs 1.")
         .between(1, 1024),
 
     key("fault_tolerance", "max_retries_per_trial", Form::whole, "2", "2",

@@ -58,7 +58,7 @@ std::string listed(const std::vector<std::string>& words) {
 
 // What each node said of itself, by rank; alone, this process is the only one.
 std::map<int, NodeHello> gather(Findings& findings) {
-  const NodeHello self = describe_node(numeric_classes());
+  const NodeHello self = describe_node(numeric_classes(usable_devices("cnn").found));
   std::map<int, NodeHello> nodes = {{0, self}};
   if (!launched_under_mpi() || mpi_size() == 1) return nodes;
   const auto transport = make_mpi_transport({self, {}});
@@ -118,15 +118,21 @@ void look_at_nodes(const std::map<int, NodeHello>& nodes, Findings& findings) {
 
 // GPUs of this machine; of other ranks' only how many there are.
 void look_at_gpus(const std::map<int, NodeHello>& nodes, Findings& findings) {
-  const Devices here = find_devices();
+  const Devices here = find_devices(), of_cnn = usable_devices("cnn");
+  const auto uses = [&](const Device& device) {
+    return std::any_of(of_cnn.found.begin(), of_cnn.found.end(),
+                       [&](const Device& one) { return one.name == device.name; });
+  };
   if (here.found.empty())
     findings.add("gpus", Finding::fine, "none: " + here.why_none + "; trials train on the CPU");
   for (const Device& device : here.found)
-    findings.add(device.name, Finding::fine,
-                 device.model + ", " + size_text(device.bytes) + ", " + device.architecture +
-                     ", driver " + here.driver +
-                     "; for programs (trainer command): the cnn trainer of this version trains on "
-                     "the CPU");
+    findings.add(
+        device.name, Finding::fine,
+        device.model + ", " + size_text(device.bytes) + ", " + device.architecture + ", driver " +
+            here.driver +
+            (uses(device) ? "" : "; for programs only (trainer command): " + of_cnn.why_none));
+  for (const Device& device : of_cnn.found)
+    if (of_cnn.driver == "emulated") findings.add(device.name, Finding::note, device_warning());
   for (const auto& [rank, node] : nodes)
     if (rank > 0)
       findings.add(
@@ -230,7 +236,7 @@ void verify_proposals(Asked& asked, Findings& findings) {
 
 int doctor_command(const DoctorOptions& options, std::ostream& out) {
   if (launched_under_mpi() && mpi_rank() > 0)
-    return serve_rank({describe_node(numeric_classes(), true), {}});
+    return serve_rank({describe_node(numeric_classes(usable_devices("cnn").found), true), {}});
   Findings findings;
   const auto nodes = gather(findings);
   look_at_nodes(nodes, findings);

@@ -2,29 +2,163 @@
 
 #include <algorithm>
 
-#include "engine/device.h"
 #include "engine/error.h"
+#include "engine/rng.h"
 #include "trainers/trainers.h"
 
 namespace brood {
 
-bool names_gpus(const ExperimentSpec& spec) {
-  const auto& devices = spec.resources.devices;
-  return !devices.empty() && devices.front() != "cpu";
+namespace {
+
+constexpr int kFusedMax = 16;  // more delay results before they raise throughput (docs/cuda.md)
+constexpr int kSample = 64;    // points looked at for what a trial takes
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : " ") + name;
+  return out;
 }
 
-Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, std::optional<int> asked,
-                 int otherwise, const std::string& called) {
+[[noreturn]] void refuse(const ExperimentSpec& spec, const std::string& why) {
+  throw UserError(spec.file + ": /resources/devices: " + why);
+}
+
+// The GPUs of one architecture, that of the record or of the largest one: others would compute
+// other bits.
+void keep_one_architecture(std::string architecture, Devices& usable, Grounds& out) {
+  if (architecture.empty())
+    architecture =
+        std::max_element(usable.found.begin(), usable.found.end(),
+                         [](const Device& a, const Device& b) { return a.bytes < b.bytes; })
+            ->architecture;
+  for (const Device& device : usable.found)
+    if (device.architecture == architecture)
+      out.gpus.push_back(device);
+    else
+      out.notes.push_back(device.name + " (" + device.architecture +
+                          ") is not used: it would not compute the bits of " + architecture);
+}
+
+// "auto", for the cnn trainer.
+void choose(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
+  const std::string recorded = architecture_of(wanted.numeric_class);
+  if (!wanted.numeric_class.empty() && recorded.empty()) return;  // it began on CPUs
+  const bool counts_cores = wanted.executors || spec.resources.executors;
+  if (recorded.empty() && counts_cores) return;
+  Devices usable = usable_devices(spec.trainer_name);
+  if (!usable.found.empty()) keep_one_architecture(recorded, usable, out);
+  if (!recorded.empty() && out.gpus.empty() && !wanted.cluster)
+    refuse(spec, "the experiment computes in " + wanted.numeric_class +
+                     ", and this machine has no such "
+                     "GPU" +
+                     (usable.why_none.empty() ? "" : ": " + usable.why_none));
+  if (out.gpus.empty() && recorded.empty()) {
+    out.no_gpu = "no GPU: " + usable.why_none;
+    if (!usable.driver.empty())  // somebody may have expected one
+      out.notes.push_back("no GPU is used, trials train on CPU cores: " + usable.why_none);
+    return;
+  }
+  if (wanted.cluster)
+    out.devices = {"auto"};
+  else
+    for (const Device& device : out.gpus) out.devices.push_back(device.name);
+}
+
+// GPUs that the config names.
+void take_named(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
+  const std::string& numeric_class = wanted.numeric_class;
+  out.devices = spec.resources.devices;
+  const bool bits = spec.trainer_name == "cnn";
+  if (bits && !numeric_class.empty() && architecture_of(numeric_class).empty())
+    refuse(spec, "the experiment computes in " + numeric_class +
+                     ": on GPUs its trials would get other bits; say \"cpu\", or start a new "
+                     "experiment");
+  const Devices usable = usable_devices(spec.trainer_name);
+  const std::string missing = missing_devices(out.devices, usable.found);
+  if (!missing.empty()) {
+    const std::string why = missing + (usable.why_none.empty() ? "" : ": " + usable.why_none);
+    if (!wanted.cluster && !wanted.plan_only)
+      refuse(spec, "this machine cannot be used: " + why + "; brood doctor lists what it has");
+    out.notes.push_back("this machine could not train this: " + why);
+    return;
+  }
+  for (const Device& device : usable.found)
+    if (std::find(out.devices.begin(), out.devices.end(), device.name) != out.devices.end())
+      out.gpus.push_back(device);
+  const std::string first =
+      numeric_class.empty() ? out.gpus.front().architecture : architecture_of(numeric_class);
+  for (const Device& device : out.gpus)
+    if (bits && device.architecture != first)
+      refuse(spec,
+             device.name + " is " + device.architecture +
+                 (numeric_class.empty() ? " and " + out.gpus.front().name + " is " + first
+                                        : ", and the experiment computes in " + numeric_class) +
+                 ": they would not compute the same bits; name GPUs of one architecture");
+}
+
+}  // namespace
+
+Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted) {
+  Grounds out;
+  const auto& names = spec.resources.devices;
+  const bool built_in = spec.trainer_name == "cnn";
+  if (names.empty()) {
+    if (built_in) choose(spec, wanted, out);
+  } else if (names.front() == "cpu") {
+    out.devices = names;
+    if (built_in && !architecture_of(wanted.numeric_class).empty())
+      refuse(spec, "the experiment computes in " + wanted.numeric_class +
+                       ": on CPUs its trials would get other bits; name GPUs, or start a new "
+                       "experiment");
+  } else {
+    take_named(spec, wanted, out);
+  }
+  // The planner and the slots need the name of some GPU, whichever it is.
+  out.device = !out.on_gpus()                  ? "cpu"
+               : out.devices.front() == "auto" ? "cuda:0"
+                                               : out.devices.front();
+  for (const Device& device : out.gpus)
+    out.bytes = out.bytes == 0 ? device.bytes : std::min(out.bytes, device.bytes);
+  if (built_in && out.on_gpus()) out.warning = device_warning();
+  return out;
+}
+
+std::uint64_t default_memory(std::uint64_t bytes) { return (bytes / 10 * 9) >> 20 << 20; }
+
+std::uint64_t memory_of(const Grounds& grounds) { return grounds.bytes / 10 * 9; }
+
+int fitting_trials(const ExperimentSpec& spec, const Planner& planner, std::uint64_t device_bytes) {
+  if (device_bytes == 0) return kFusedMax;
+  Rng rng(spec.seed, 0, Purpose::simulate);
+  std::uint64_t largest = 1, shared = 0;
+  for (int i = 0; i < kSample; ++i) {
+    const Estimate estimate = planner.estimate(spec.space.mask(spec.space.sample(rng)));
+    if (!estimate.infeasible.empty()) continue;
+    if (spec.resources.memory_per_trial && estimate.bytes > *spec.resources.memory_per_trial)
+      continue;
+    largest = std::max(largest, estimate.bytes);
+    shared = std::max(shared, estimate.shared_bytes);
+  }
+  const std::uint64_t room = device_bytes / 10 * 9;
+  if (room <= shared + largest) return 1;
+  return static_cast<int>(std::min<std::uint64_t>((room - shared) / largest, kFusedMax));
+}
+
+Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Grounds& grounds,
+                 const Planner& planner, std::optional<int> asked, int otherwise,
+                 const std::string& called) {
   Places out;
   int here = 1;  // executors of a node, or of a device
-  if (names_gpus(spec)) {
+  if (grounds.on_gpus()) {
     if (asked)
       throw UserError(
           "--executors has no effect beside resources.devices: the trials at a time are the "
           "devices times resources.trials_per_device");
     here = spec.resources.trials_per_device;
-    out.from = std::to_string(here) + " on each of";
-    for (const std::string& device : spec.resources.devices) out.from += " " + device;
+    out.choose = here == 0 && spec.trainer_name == "cnn";
+    if (here == 0) here = out.choose ? fitting_trials(spec, planner, grounds.bytes) : 1;
+    out.from = (out.choose ? "up to " : "") + std::to_string(here) + " on each of " +
+               listed(grounds.devices);
   } else {
     here = asked.value_or(spec.resources.executors.value_or(otherwise));
     out.from = asked ? "--executors" : spec.resources.executors ? "resources.executors" : called;
@@ -33,18 +167,8 @@ Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, std::opt
   out.workers = (here + slots_max - 1) / slots_max;
   out.slots = (here + out.workers - 1) / out.workers;
   out.executors = out.workers * out.slots;
-  if (names_gpus(spec)) out.executors *= static_cast<int>(spec.resources.devices.size());
+  if (grounds.on_gpus()) out.executors *= static_cast<int>(grounds.devices.size());
   return out;
-}
-
-void require_devices(const ExperimentSpec& spec) {
-  if (!names_gpus(spec)) return;
-  const Devices here = find_devices();
-  const std::string missing = missing_devices(spec.resources.devices, here.found);
-  if (missing.empty()) return;
-  throw UserError(spec.file + ": /resources/devices: this machine cannot be used: " + missing +
-                  (here.why_none.empty() ? "" : ": " + here.why_none) +
-                  "; brood doctor lists what it has");
 }
 
 }  // namespace brood

@@ -1,30 +1,62 @@
-// Where the trials of a run are trained: how many workers, on what, with how many trials each.
+// Where the trials of a run are trained: on what, how many workers, with how many trials each.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "engine/device.h"
 #include "engine/experiment.h"
 #include "engine/trainer.h"
 
 namespace brood {
 
+// What `resources.devices` comes to.
+struct Grounds {
+  std::vector<std::string> devices;  // for the controller; empty: executors without a device
+  std::string device;                // what a plan is made for: cpu, cuda:0; empty: as devices
+  std::vector<Device> gpus;          // of this machine, that are used
+  std::uint64_t bytes = 0;           // of the smallest of those; 0: no GPU, or none here
+  std::vector<std::string> notes;    // for people, each a sentence
+  std::string no_gpu;                // why "auto" came to CPU cores; empty: it did not
+  std::string warning;  // what must be read before a number is believed; empty: nothing
+
+  bool on_gpus() const { return !devices.empty() && devices.front() != "cpu"; }
+};
+
+struct GroundsWanted {
+  std::string numeric_class;  // of the record, which the choice has to keep to; empty: none
+  bool executors = false;     // --executors was given: it counts CPU cores
+  bool cluster = false;       // other machines train
+  bool plan_only = false;     // this one need not have what the config names
+};
+
+// Throws UserError, with the reason.
+Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted);
+
+// What the smallest GPU has for trials: a worker takes nine tenths of it.
+std::uint64_t memory_of(const Grounds& grounds);
+
+// memory_per_trial where the config does not say, of a machine or a GPU with so many bytes: whole
+// MiB. It decides which points are infeasible, so a record keeps it.
+std::uint64_t default_memory(std::uint64_t bytes);
+
 struct Places {
-  int executors = 1;  // trials at a time, on one node
-  int workers = 1;    // of a node, or of a device where devices are named
-  int slots = 1;      // trials in each worker
-  std::string from;   // what decided, in words
+  int executors = 1;    // trials at a time, on one node
+  int workers = 1;      // of a node, or of a device where devices are named
+  int slots = 1;        // trials in each worker
+  bool choose = false;  // fewer of those, as a worker measures
+  std::string from;     // what decided, in words
 };
 
 // asked: --executors. otherwise, and what that is called: where neither it nor the config says.
 // Throws UserError when --executors has no effect.
-Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, std::optional<int> asked,
-                 int otherwise, const std::string& called);
+Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Grounds& grounds,
+                 const Planner& planner, std::optional<int> asked, int otherwise,
+                 const std::string& called);
 
-// Does the config name GPUs?
-bool names_gpus(const ExperimentSpec& spec);
-
-// Throws UserError, with the reason, unless this machine has the GPUs that the config names.
-void require_devices(const ExperimentSpec& spec);
+// For "trials_per_device": "auto": so many of the largest trials as fit.
+int fitting_trials(const ExperimentSpec& spec, const Planner& planner, std::uint64_t device_bytes);
 
 }  // namespace brood

@@ -104,18 +104,32 @@ std::vector<TrialCost> costs_of(const std::vector<PlannedTrial>& points) {
 
 }  // namespace
 
-RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors) {
+RunPlan make_plan(const ExperimentSpec& config, std::optional<int> executors) {
   RunPlan plan;
+  ExperimentSpec spec = config;
+  GroundsWanted wanted;
+  wanted.executors = executors.has_value();
+  wanted.plan_only = true;
+  const Grounds grounds = grounds_of(spec, wanted);
+  plan.on_gpus = grounds.on_gpus() && spec.trainer_name == "cnn";
+  if (plan.on_gpus) plan.device_bytes = memory_of(grounds);
+  if (plan.device_bytes > 0 && !spec.resources.memory_per_trial)
+    spec.resources.memory_per_trial = default_memory(plan.device_bytes);
   const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const Places places =
-      places_of(spec, setup_of(spec), executors, cores, "auto: one on each core of this machine");
-  plan.executors = places.executors;
-  plan.executors_from = places.from;
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
-  const TrainerSetup setup = setup_of(spec);
+  TrainerSetup setup = setup_of(spec);
+  setup.device = grounds.device;
   const auto planner = make_planner(setup);
-  plan.notes = data_notes(setup);
+  const Places places = places_of(spec, setup, grounds, *planner, executors, cores,
+                                  "auto: one on each core of this machine" +
+                                      (grounds.no_gpu.empty() ? "" : "; " + grounds.no_gpu));
+  plan.executors = places.executors;
+  plan.executors_from = places.from;
+  plan.together = places.slots;
+  plan.notes = grounds.notes;
+  if (!grounds.warning.empty()) plan.notes.insert(plan.notes.begin(), grounds.warning);
+  for (std::string& note : data_notes(setup)) plan.notes.push_back(std::move(note));
   plan.trials = strategy->total();
   if (spec.budget.max_trials)
     plan.trials = std::min(plan.trials.value_or(*spec.budget.max_trials), *spec.budget.max_trials);

@@ -39,7 +39,10 @@ struct RunPlan {
   std::optional<int> enough;   // so many executors would be done in about the same time
   std::int64_t simulated = 0;  // trials played through
   Schedule schedule;
-  std::vector<std::string> notes;  // of the data, each a sentence
+  std::vector<std::string> notes;  // of the devices and the data, each a sentence
+  std::uint64_t device_bytes = 0;  // memory for trials of the smallest GPU used; 0: not known
+  bool on_gpus = false;            // bytes are those of a GPU
+  int together = 1;                // trials on one GPU
 };
 
 RunPlan make_plan(const ExperimentSpec& spec, std::optional<int> executors);

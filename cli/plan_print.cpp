@@ -237,12 +237,27 @@ void print_infeasible(const RunPlan& plan, std::ostream& out) {
   }
 }
 
+// Exact: a trial takes these bytes and no others.
+void print_device_memory(const RunPlan& plan, std::ostream& out) {
+  const auto most = static_cast<std::uint64_t>(bytes_of(plan).most);
+  const auto shared = static_cast<std::uint64_t>(shared_bytes_of(plan).most);
+  out << "\n  GPU memory: a trial takes up to " << size_text(most) << ", its images "
+      << size_text(shared) << " once";
+  if (plan.device_bytes == 0) return;
+  out << ", of " << size_text(plan.device_bytes) << " for trials";
+  if (most * static_cast<std::uint64_t>(plan.together) + shared > plan.device_bytes)
+    out << "; not all fit at a time, some wait";
+}
+
 void print_schedule(const ExperimentSpec& spec, const RunPlan& plan, std::ostream& out) {
   out << "\nExecutors   " << plan.executors << " (" << plan.executors_from << ")";
   const double memory = bytes_of(plan).most * plan.executors;
-  if (memory > 0) out << ", together up to " << size_text(static_cast<std::uint64_t>(memory));
+  if (plan.on_gpus)
+    print_device_memory(plan, out);
+  else if (memory > 0)
+    out << ", together up to " << size_text(static_cast<std::uint64_t>(memory));
   const double data = shared_bytes_of(plan).most;
-  if (data > 0)
+  if (data > 0 && !plan.on_gpus)
     out << ", and " << size_text(static_cast<std::uint64_t>(data)) << " of data that all share";
   const Schedule& schedule = plan.schedule;
   out << "\n  busy " << percent(schedule.busy) << " of the time, in a run played through with "

@@ -121,7 +121,7 @@ ExperimentSpec load(const RunOptions& options) {
 void resolve_memory(ExperimentSpec& spec, const std::optional<ExperimentRecord>& record,
                     std::uint64_t machine_bytes) {
   if (spec.resources.memory_per_trial) return;
-  std::uint64_t bytes = machine_bytes / 10 * 9;
+  std::uint64_t bytes = default_memory(machine_bytes);
   if (record) {
     const Json known = parse_json(record->config);
     const auto resources = known.find("resources");
@@ -129,7 +129,7 @@ void resolve_memory(ExperimentSpec& spec, const std::optional<ExperimentRecord>&
         (*resources)["memory_per_trial"].is_string())
       bytes = parse_size((*resources)["memory_per_trial"].get<std::string>());
   }
-  bytes = bytes >> 20 << 20;
+  if (bytes == 0) return;  // of GPUs of other machines
   spec.resources.memory_per_trial = bytes;
   Json config = parse_json(spec.config);
   config["resources"]["memory_per_trial"] = std::to_string(bytes >> 20) + "MiB";
@@ -252,13 +252,18 @@ class LateDesk final : public CommandDesk {
 };
 
 // The number of executors of the whole run.
-int use_places(const ExperimentSpec& spec, const TrainerSetup& setup, const RunOptions& options,
-               int otherwise, ControllerOptions& controls) {
-  const Places places = places_of(spec, setup, options.executors, otherwise, "");
-  controls.devices = spec.resources.devices;
+int use_places(const ExperimentSpec& spec, const TrainerSetup& setup, const Grounds& grounds,
+               const Planner& planner, const RunOptions& options, int otherwise,
+               ControllerOptions& controls) {
+  const Places places = places_of(spec, setup, grounds, planner, options.executors, otherwise, "");
+  controls.devices = grounds.devices;
   controls.workers_per_node = controls.workers_per_device = places.workers;
   controls.slots = places.slots;
-  if (!names_gpus(spec) || controls.nodes == 1) return controls.nodes * places.executors;
+  controls.choose_slots = places.choose;
+  controls.may_compute_in = [setup](const std::string& numeric_class) {
+    return computes_in(setup, numeric_class);
+  };
+  if (!grounds.on_gpus() || controls.nodes == 1) return controls.nodes * places.executors;
   const int here = mpi_local_size();  // ranks of one host divide its devices
   return (mpi_size() + here - 1) / here * places.executors;
 }
@@ -296,6 +301,36 @@ void make_files_dir(const std::string& folder, bool created) {
   if (failed)
     throw UserError(folder + ": cannot be made (" + failed.message() +
                     "): the logs and checkpoints of the trials go there");
+}
+
+// The devices as well: where they are needed, and those of a rank, which is told later.
+NodeHello describe_here(bool with_devices) {
+  if (!with_devices) return describe_node(numeric_classes());
+  const std::vector<Device> for_cnn = usable_devices("cnn").found;
+  NodeHello out = describe_node(numeric_classes(for_cnn), true);
+  // Emulated ones are no programs' business, but there is nothing else then.
+  if (out.devices.empty()) out.devices = for_cnn;
+  return out;
+}
+
+Grounds find_grounds(const ExperimentSpec& spec, const std::optional<ExperimentRecord>& record,
+                     const RunOptions& options, bool cluster) {
+  GroundsWanted wanted;
+  wanted.numeric_class = record ? record->numeric_class : "";
+  wanted.executors = options.executors.has_value();
+  wanted.cluster = cluster;
+  const Grounds grounds = grounds_of(spec, wanted);
+  if (!grounds.warning.empty()) std::fprintf(stderr, "%s\n", grounds.warning.c_str());
+  return grounds;
+}
+
+Ending run_to_end(Controller& controller) {
+  Signals signals(controller);
+  try {
+    return controller.run();
+  } catch (const ExecutorsLost& error) {
+    return {"interrupted", error.what()};
+  }
 }
 
 void say_what_comes(const ExperimentSpec& spec, int executors, bool known) {
@@ -356,24 +391,29 @@ int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const Run
 
 int run_command(const RunOptions& options) {
   const bool cluster = launched_under_mpi() && mpi_size() > 1;
-  if (cluster && mpi_rank() > 0) return serve_rank({describe_node(numeric_classes(), true), {}});
+  if (cluster && mpi_rank() > 0) return serve_rank({describe_here(true), {}});
 
   ExperimentSpec spec = load(options);
   const auto record = record_of(spec.output.database, spec.name);
   if (options.resume && !record)
     throw UserError(spec.output.database + ": there is no experiment \"" + spec.name +
                     "\" to resume; start it with `brood run`");
-  if (!cluster) require_devices(spec);
-  const NodeHello self = describe_node(numeric_classes(), names_gpus(spec) && !cluster);
+  const Grounds grounds = find_grounds(spec, record, options, cluster);
+  const NodeHello self = describe_here(grounds.on_gpus() && !cluster);
   ControllerOptions controls;
   controls.nodes = cluster ? mpi_size() - 1 : 1;
   controls.lease = cluster ? options.lease : Millis{0};
-  if (!options.events.empty()) controls.replay = events_of(options.events, spec, self.bytes);
-  resolve_from_record(spec, record, self.bytes);
+  const bool gpu_memory = grounds.on_gpus() && spec.trainer_name == "cnn";
+  const std::uint64_t memory = gpu_memory ? memory_of(grounds) : self.bytes;
+  if (!options.events.empty()) controls.replay = events_of(options.events, spec, memory);
+  resolve_from_record(spec, record, memory);
   if (record) require_same(spec, *record);
   controls.base_dir = fs::absolute(spec.file).parent_path().lexically_normal().string();
-  const TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");
-  const int executors = use_places(spec, setup, options, cluster ? 1 : self.cores, controls);
+  TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");
+  setup.device = grounds.device;
+  const auto planner = make_planner(setup);
+  const int executors =
+      use_places(spec, setup, grounds, *planner, options, cluster ? 1 : self.cores, controls);
   controls.session = session_of(spec, executors, cluster ? "mpi" : "local");
   // Only the built-in trainer's bits depend on what the machine can compute.
   controls.numeric_class = spec.trainer_name == "cnn" ? "" : "any";
@@ -382,7 +422,6 @@ int run_command(const RunOptions& options) {
   const auto strategy = make_strategy(spec);
   controls.session.expected = expected_trials(spec, *strategy);
   const auto stopper = make_stopper(spec);
-  const auto planner = make_planner(setup);
   prepare_trainer(setup);
   const DataIdentity data = data_identity(setup);
   const bool data_known = knows_data(spec.output.database, spec, data);
@@ -406,18 +445,11 @@ int run_command(const RunOptions& options) {
     desk.desk = open_desk(spec, observer);
     observer.open(controls.files_dir + "/run.log");
     if (options.display != Display::quiet) say_what_comes(spec, executors, record.has_value());
+    for (const std::string& note : grounds.notes) observer.note(note);
   };
   Controller controller(spec, *strategy, stopper.get(), *planner, *store, *transport, clock,
                         observer, controls);
-  Ending ending;
-  {
-    Signals signals(controller);
-    try {
-      ending = controller.run();
-    } catch (const ExecutorsLost& error) {
-      ending = {"interrupted", error.what()};
-    }
-  }
+  const Ending ending = run_to_end(controller);
   desk.desk.reset();  // before another run may open the database and a socket of its own
   store.reset();
   transport.reset();

@@ -172,16 +172,18 @@ std::string Controller::common_numeric_class() {
     if (node.gone || node.hello.numeric_classes.empty()) continue;
     if (first) common = node.hello.numeric_classes;
     first = false;
-    std::erase_if(common, [&, &here = node](const auto& c) { return !offers(here, c); });
+    std::erase_if(common, [&, &here = node](const auto& c) {
+      return !offers(here, c) || (options_.may_compute_in && !options_.may_compute_in(c));
+    });
     offered += "\n  " + node.hello.host + ":";
     for (const std::string& c : node.hello.numeric_classes) offered += " " + c;
   }
   if (first) return "any";
   if (common.empty())
-    throw UserError(
-        "the hosts have no numeric class in common, so they would not compute the same "
-        "bits:" +
-        offered + "\nRun the experiment on hosts that share one");
+    throw UserError(std::string("the hosts have no numeric class in common") +
+                    (options_.may_compute_in ? " that the config allows" : "") +
+                    ", so they would not compute the same bits:" + offered +
+                    "\nRun the experiment on hosts that share one");
   return common.front();
 }
 
@@ -209,6 +211,7 @@ void Controller::start_nodes() {
     Setup setup;
     setup.trainer = trainer_setup(spec_, options_.base_dir, numeric_class_);
     setup.trainer.slots = options_.slots;
+    setup.trainer.choose_slots = options_.choose_slots;
     setup.workers = options_.workers_per_node;
     if (!options_.devices.empty()) {
       setup.devices = node.devices;

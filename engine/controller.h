@@ -49,16 +49,21 @@ class ExecutorsLost : public UserError {
 
 struct ControllerOptions {
   Session session;
-  int nodes = 1;                     // expected; each says hello
-  int workers_per_node = 1;          // without devices
-  std::vector<std::string> devices;  // that the config names; ranks of one host divide them
+  int nodes = 1;             // expected; each says hello
+  int workers_per_node = 1;  // without devices
+  // That the config names, or {"auto"}: all of a host that compute in the numeric class. Ranks of
+  // one host divide them.
+  std::vector<std::string> devices;
   int workers_per_device = 1;
   int slots = 1;              // trials in each worker
+  bool choose_slots = false;  // which may train fewer at a time (TrainerSetup)
   Millis lease{0};            // 0: the only node lives in this process
   Millis node_wait{60000};    // how long to wait for all nodes before going on without some
   std::string numeric_class;  // of a trainer that computes elsewhere; empty: the nodes' best
-  std::string files_dir;      // absolute: logs and checkpoints of this experiment
-  std::string base_dir;       // absolute: the config file's folder
+  // Among the classes that nodes offer, those that the config allows; null: all.
+  std::function<bool(const std::string&)> may_compute_in = nullptr;
+  std::string files_dir;  // absolute: logs and checkpoints of this experiment
+  std::string base_dir;   // absolute: the config file's folder
   std::function<void(bool created)>
       on_open;            // called once the store is ours, before anything starts
   int verify_every = 64;  // on resume, every n-th stored proposal is made again and compared
@@ -164,11 +169,13 @@ class Controller {
   void suspect(Live& live, std::size_t company);
   std::string short_of_room(TrialId k, Place place);
   std::vector<std::string> devices_for(int node);
+  std::vector<Device> usable_devices(int node);
 
   // controller_memory.cpp
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);
   std::string short_of_memory(TrialId k, Place place);
+  std::string short_of_device(TrialId k, const WorkerRecord& worker);
 
   // controller_settle.cpp
   void settle();

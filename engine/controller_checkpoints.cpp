@@ -9,6 +9,16 @@
 
 namespace brood {
 
+namespace {
+
+// Saved on demand in the middle of an epoch (one_slot.cpp): good to go on from, no model of an
+// epoch.
+bool within_epoch(const std::string& path) {
+  return std::filesystem::path(path).filename().string().find("_step_") != std::string::npos;
+}
+
+}  // namespace
+
 std::string Controller::trial_dir(TrialId k) const {
   std::string number = std::to_string(k);
   if (number.size() < 6) number.insert(0, 6 - number.size(), '0');
@@ -31,7 +41,9 @@ std::string Controller::usable_checkpoint(TrialId k, int& epoch) {
 
 void Controller::take_saved(TrialId k, Live& live, const Event& event) {
   auto& saved = checkpoints_[k];
-  if (saved.count(event.epoch) > 0) return;
+  const Checkpoint before = saved[event.epoch];
+  if (before.path == event.path) return;
+  checkpoint_bytes_ -= before.bytes;
   std::error_code missing;
   const auto bytes = std::filesystem::file_size(event.path, missing);
   saved[event.epoch] = {event.path, missing ? 0 : bytes};
@@ -41,6 +53,7 @@ void Controller::take_saved(TrialId k, Live& live, const Event& event) {
   live.company_max = kAnyCompany;
   ++live.saves;
   put(CheckpointSaved{k, event.epoch, from_database(event.path), saved[event.epoch].bytes});
+  if (!before.path.empty()) dropped_.push_back({last_ticket_, k, event.epoch, before.path});
   drop_checkpoints(k, event.epoch);
   // Over the cap the worst of the kept models go first; a running trial's own is never dropped.
   for (auto worst = best_.rbegin(); worst != best_.rend(); ++worst) {
@@ -76,11 +89,12 @@ void Controller::delete_dropped() {
     const Dropped gone = std::move(dropped_.front());
     dropped_.pop_front();
     const auto kept = checkpoints_.find(gone.trial);
-    if (kept != checkpoints_.end() && kept->second.count(gone.epoch) > 0) continue;  // saved anew
+    const bool replaced = kept != checkpoints_.end() && kept->second.count(gone.epoch) > 0;
+    if (replaced && kept->second.at(gone.epoch).path == gone.path) continue;  // saved anew
     std::error_code gone_already;
     std::filesystem::remove(gone.path, gone_already);
     remove_empty_dir(gone.trial);
-    put(CheckpointDropped{gone.trial, gone.epoch});
+    if (!replaced) put(CheckpointDropped{gone.trial, gone.epoch});
   }
 }
 
@@ -152,6 +166,9 @@ std::optional<Assignment::Worth> Controller::worth_keeping(bool resumed) const {
 // Keeps the checkpoints of the best keep_best trials; best_ also remembers the best of all.
 void Controller::retain_checkpoints(const Trial& t) {
   const auto keep = static_cast<std::size_t>(std::max(1, spec_.output.keep_best));
+  if (const auto saved = checkpoints_.find(t.id);
+      saved != checkpoints_.end() && within_epoch(saved->second.rbegin()->second.path))
+    drop_checkpoints(t.id, kAllEpochs);
   const bool ranks =
       t.objective && (t.state == TrialState::completed || t.state == TrialState::stopped);
   if (ranks) {

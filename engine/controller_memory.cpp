@@ -13,14 +13,27 @@ std::uint64_t Controller::planned_bytes(TrialId k) {
   return *live.bytes;
 }
 
+// The same for a worker that has memory of its own to give: a device's. Alone a trial may always
+// try: the trainer says whether it can ever fit.
+std::string Controller::short_of_device(TrialId k, const WorkerRecord& worker) {
+  if (worker.planned_sum == 0) return {};
+  const Estimate estimate = planner_.estimate(trial(k).params);
+  const std::uint64_t needs = worker.planned_sum + estimate.shared_bytes + estimate.bytes;
+  if (needs <= worker.hello.offer.bytes) return {};
+  return "it waits for memory of " + worker.hello.offer.device + " on " + worker.hello.host +
+         ": its plan needs " + size_text(estimate.bytes) + ", the trials there have " +
+         size_text(worker.planned_sum) + " of " + size_text(worker.hello.offer.bytes);
+}
+
 // In words; empty when the place has room for it.
 std::string Controller::short_of_memory(TrialId k, Place place) {
+  const WorkerRecord& worker = *executors_.worker(place.worker);
+  if (worker.hello.offer.bytes > 0) return short_of_device(k, worker);
   const Node& node = *executors_.node(place.worker.node);
   if (!node.free) return {};
   const std::uint64_t planned = planned_bytes(k);
   if (planned == 0) return {};
   const auto [promised, held] = executors_.used(node);
-  const WorkerRecord& worker = *executors_.worker(place.worker);
   const std::uint64_t needs =
       Executors::still_to_take(worker, planned) - Executors::still_to_take(worker);
   if (held == 0 || needs + promised <= *node.free) return {};

@@ -49,27 +49,63 @@ std::string Controller::short_of_room(TrialId k, Place place) {
          "which";
 }
 
-// Of those that the config names. Ranks of one host divide them. Empty: the node was refused.
+// Those that the config names, or all, of the architecture that the numeric class asks for. Empty:
+// the node was refused.
+std::vector<Device> Controller::usable_devices(int number) {
+  const Node& node = executors_.nodes().at(number);
+  const bool all = options_.devices.front() == "auto";
+  const std::string architecture = architecture_of(numeric_class_);
+  std::vector<Device> out;
+  std::string others;
+  for (const Device& device : node.hello.devices) {
+    const bool named = std::find(options_.devices.begin(), options_.devices.end(), device.name) !=
+                       options_.devices.end();
+    if (!all && !named) continue;
+    if (architecture.empty() || device.architecture == architecture)
+      out.push_back(device);
+    else
+      others += (others.empty() ? "" : ", ") + device.name + " (" + device.architecture + ")";
+  }
+  std::string why;
+  if (!all) why = missing_devices(options_.devices, node.hello.devices);
+  if (why.empty() && !all && !others.empty())
+    why = others + " would not compute the bits of the experiment's numeric class " +
+          numeric_class_ + ": name GPUs of one architecture";
+  if (why.empty() && out.empty()) why = "it has no GPU of the architecture " + architecture;
+  if (why.empty()) return out;
+  refuse_node(number, why);
+  return {};
+}
+
+// Ranks of one host divide its devices. Empty: the node was refused.
 std::vector<std::string> Controller::devices_for(int number) {
   if (options_.devices.front() == "cpu") return options_.devices;
   auto& nodes = executors_.nodes();
-  const Node& node = nodes.at(number);
-  if (const std::string missing = missing_devices(options_.devices, node.hello.devices);
-      !missing.empty()) {
-    refuse_node(number, missing);
-    return {};
-  }
+  const std::vector<Device> usable = usable_devices(number);
+  if (usable.empty()) return {};
+  const std::string host = nodes.at(number).hello.host;
+  // Each rank may see the others' under other names, or see its own alone.
+  const auto identity = [](const Device& device) {
+    return device.uuid.empty() ? device.name : device.uuid;
+  };
   std::set<std::string> taken;
-  std::size_t ranks = 0;  // of the host, that have none yet
+  std::size_t ranks = 0;  // of the host, that have none yet and see one of these
   for (const auto& [other, peer] : nodes) {
-    if (peer.gone || peer.hello.host != node.hello.host) continue;
-    taken.insert(peer.devices.begin(), peer.devices.end());
-    if (!peer.set_up) ++ranks;
+    if (peer.gone || peer.hello.host != host) continue;
+    bool sees = false;
+    for (const Device& device : peer.hello.devices) {
+      if (std::find(peer.devices.begin(), peer.devices.end(), device.name) != peer.devices.end())
+        taken.insert(identity(device));
+      sees = sees || std::any_of(usable.begin(), usable.end(), [&](const Device& mine) {
+               return identity(mine) == identity(device);
+             });
+    }
+    if (!peer.set_up && sees) ++ranks;
   }
   std::vector<std::string> mine;
   std::size_t left = 0;
-  for (const std::string& device : options_.devices)
-    if (!taken.contains(device) && left++ % ranks == 0) mine.push_back(device);
+  for (const Device& device : usable)
+    if (!taken.contains(identity(device)) && left++ % ranks == 0) mine.push_back(device.name);
   if (mine.empty())
     refuse_node(number, "its host has fewer devices than ranks: start one rank for each of them");
   return mine;

@@ -92,6 +92,8 @@ Device describe(const Library& library, Handle handle) {
   std::array<char, kTextMax> text{};
   if (const auto name = library.function<int(Handle, char*, unsigned)>("nvmlDeviceGetName"))
     if (name(handle, text.data(), kTextMax) == kSuccess) out.model = text.data();
+  if (const auto uuid = library.function<int(Handle, char*, unsigned)>("nvmlDeviceGetUUID"))
+    if (uuid(handle, text.data(), kTextMax) == kSuccess) out.uuid = text.data();
   Memory memory{};
   if (const auto bytes = library.function<int(Handle, Memory*)>("nvmlDeviceGetMemoryInfo"))
     if (bytes(handle, &memory) == kSuccess) out.bytes = memory.total;
@@ -116,6 +118,13 @@ std::string driver_of(const Library& library) {
 }
 
 }  // namespace
+
+std::string architecture_of(const std::string& numeric_class) {
+  const std::string prefix = "cuda/";
+  if (!numeric_class.starts_with(prefix)) return "";
+  return numeric_class.substr(prefix.size(),
+                              numeric_class.find('/', prefix.size()) - prefix.size());
+}
 
 int cuda_number(const std::string& device) {
   return device.starts_with("cuda:") ? plain_number(device.substr(5)) : -1;

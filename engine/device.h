@@ -12,6 +12,7 @@ struct Device {
   std::string model;
   std::string architecture;  // "sm_90"
   std::uint64_t bytes = 0;
+  std::string uuid;  // tells whether two processes of a host mean the same one; empty: unknown
 };
 
 struct Devices {
@@ -23,6 +24,9 @@ struct Devices {
 // Asks NVIDIA's management library, which comes with the driver: no CUDA toolkit is needed, and
 // nothing on a machine without a driver. Takes some 10 ms where there is one.
 Devices find_devices(const std::string& library = "libnvidia-ml.so.1");
+
+// "sm_90" of the numeric class "cuda/sm_90/bf16/1"; empty for one of CPUs.
+std::string architecture_of(const std::string& numeric_class);
 
 // "cuda:3" is 3; -1 for every other text.
 int cuda_number(const std::string& device);

@@ -76,6 +76,7 @@ void Executors::set_idle(Place place) {
 }
 
 std::uint64_t Executors::still_to_take(const WorkerRecord& worker, std::uint64_t more) {
+  if (worker.hello.offer.bytes > 0) return 0;  // its trials take a device's memory, not the host's
   const std::uint64_t needs = worker.planned_sum + more;
   return needs > worker.rss ? needs - worker.rss : 0;
 }

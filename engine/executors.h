@@ -58,8 +58,8 @@ class Executors {
   void take_beat(int node, const Beat& beat);
 
   const HostUsed& used(const Node& node) const { return hosts_.at(node.hello.host); }
-  // Bytes that its trials, with so many more, will take beyond what the worker has now. A worker
-  // keeps what an earlier trial took, and uses it again.
+  // Bytes of the host that its trials, with so many more, will take beyond what the worker has now.
+  // A worker keeps what an earlier trial took, and uses it again.
   static std::uint64_t still_to_take(const WorkerRecord& worker, std::uint64_t more = 0);
 
   // Forgets it; returns the trials it held, ascending.

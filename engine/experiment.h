@@ -54,7 +54,7 @@ struct Resources {
   std::optional<int> executors;                   // nullopt: auto, one a core
   std::optional<std::uint64_t> memory_per_trial;  // bytes; resolved and stored at creation
   std::vector<std::string> devices;               // cpu, or cuda:0, cuda:2 ...; empty: auto
-  int trials_per_device = 1;
+  int trials_per_device = 0;                      // 0: auto
 };
 
 // Trials of another experiment that are told to the strategy first.

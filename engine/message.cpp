@@ -95,7 +95,8 @@ Json put(const NodeHello& m) {
     devices.push_back({{"name", d.name},
                        {"model", d.model},
                        {"architecture", d.architecture},
-                       {"bytes", d.bytes}});
+                       {"bytes", d.bytes},
+                       {"uuid", d.uuid}});
   return {{"is", "node"},
           {"host", m.host},
           {"build", m.build},
@@ -108,7 +109,8 @@ Json put(const NodeHello& m) {
 void get(const Json& j, NodeHello& m) {
   for (const Json& d : field<Json>(j, "devices"))
     m.devices.push_back({field<std::string>(d, "name"), field<std::string>(d, "model"),
-                         field<std::string>(d, "architecture"), field<std::uint64_t>(d, "bytes")});
+                         field<std::string>(d, "architecture"), field<std::uint64_t>(d, "bytes"),
+                         field<std::string>(d, "uuid")});
   m.numeric_classes = field<std::vector<std::string>>(j, "numeric_classes");
   m.host = field<std::string>(j, "host");
   m.build = field<std::string>(j, "build");
@@ -164,6 +166,7 @@ Json put(const Setup& m) {
           {"share", m.trainer.share},
           {"shares", m.trainer.shares},
           {"slots", m.trainer.slots},
+          {"choose_slots", m.trainer.choose_slots},
           {"workers", m.workers},
           {"devices", m.devices},
           {"report_timeout_ms", m.report_timeout_ms},
@@ -185,6 +188,7 @@ void get(const Json& j, Setup& m) {
   m.trainer.share = field<int>(j, "share");
   m.trainer.shares = field<int>(j, "shares");
   m.trainer.slots = field<int>(j, "slots");
+  m.trainer.choose_slots = field<bool>(j, "choose_slots");
   m.workers = field<int>(j, "workers");
   m.devices = field<std::vector<std::string>>(j, "devices");
   m.report_timeout_ms = field<std::int64_t>(j, "report_timeout_ms");

@@ -45,7 +45,7 @@ class OneSlot final : public Trainer {
  private:
   void work(Millis slice, std::vector<Event>& events);
   void after_report(Report report, std::vector<Event>& events);
-  void save_checkpoint(std::vector<Event>& events);
+  void save_checkpoint(const std::string& within_epoch, std::vector<Event>& events);
   void weigh(const Metric* objective);
   void release() {
     training_.reset();
@@ -104,6 +104,8 @@ void OneSlot::work(Millis slice, std::vector<Event>& events) {
       after_report(std::move(*report), events);
       // A report is told at once, so that a verdict is not delayed; the end comes with the last.
       if (!assigned_ || reported_epoch_ < assignment_.last_epoch) return;
+    } else if (save_asked_ && training_->saves_any_time()) {
+      save_checkpoint("_step_" + std::to_string(training_->steps()), events);
     }
   } while (Clock::now() < until);
   Event progress;
@@ -132,7 +134,7 @@ void OneSlot::after_report(Report report, std::vector<Event>& events) {
   const int every = assignment_.save_every_epochs;
   const bool last = reported_epoch_ == assignment_.last_epoch;
   const bool due = every > 0 && (last ? worth_saving_ : reported_epoch_ % every == 0);
-  if ((due || save_asked_) && !assignment_.save_dir.empty()) save_checkpoint(events);
+  if ((due || save_asked_) && !assignment_.save_dir.empty()) save_checkpoint("", events);
 }
 
 // Is what was just reported better than what is kept already?
@@ -148,11 +150,12 @@ void OneSlot::weigh(const Metric* objective) {
   worth_saving_ = better || (worth->any_epoch && worth_saving_);
 }
 
-void OneSlot::save_checkpoint(std::vector<Event>& events) {
+// within_epoch: how the name goes on for one that holds more than whole epochs.
+void OneSlot::save_checkpoint(const std::string& within_epoch, std::vector<Event>& events) {
   save_asked_ = false;
   namespace fs = std::filesystem;
-  const fs::path path =
-      fs::path(assignment_.save_dir) / ("epoch_" + std::to_string(reported_epoch_) + ".ckpt");
+  const fs::path path = fs::path(assignment_.save_dir) /
+                        ("epoch_" + std::to_string(reported_epoch_) + within_epoch + ".ckpt");
   // A checkpoint saves time, never an answer: a full disk must not fail the trial.
   try {
     fs::create_directories(path.parent_path());

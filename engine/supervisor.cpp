@@ -129,6 +129,7 @@ void Supervisor::from_worker(int worker, std::string_view frame, Millis now) {
       Slot& slot = child.slots[told->event.slot];
       if (told->event.kind == Event::Kind::progress) {
         slot.step = told->event.step;
+        if (slot.step < 0) slot.assigned = slot.heard = now;  // it has not begun (Training::steps)
         return;
       }
       child.sequence = std::max(child.sequence, told->sequence);
@@ -194,8 +195,10 @@ void Supervisor::exited(int worker, const Exit& exit, Millis now) {
     starts_.emplace_back(now + kRestartPause * early_deaths_, place);
 }
 
-// Of a worker with all its slots.
+// Of a worker with all its slots. On a GPU memory_per_trial is the device's, of which the trainer
+// keeps account; its driver alone maps more of the host's than a small trial may have.
 std::uint64_t Supervisor::memory_limit() const {
+  if (!architecture_of(setup_->trainer.numeric_class).empty()) return 0;
   return setup_->trainer.memory_per_trial *
          static_cast<std::uint64_t>(std::max(1, setup_->trainer.slots));
 }

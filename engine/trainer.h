@@ -75,7 +75,9 @@ class Training {
   virtual ~Training() = default;
   virtual std::optional<Report> step() = 0;
   virtual void save(const std::string& path) const = 0;  // atomically: written beside, renamed
-  virtual std::int64_t steps() const { return 0; }       // batches so far
+  virtual std::int64_t steps() const { return 0; }       // batches so far; -1: it waits to begin
+  // Can it save between two reports? The checkpoint then goes on in the middle of an epoch.
+  virtual bool saves_any_time() const { return false; }
 };
 
 // A failure with its cause, thrown by a Training.
@@ -130,6 +132,7 @@ struct TrainerSetup {
   std::string device;
   int share = 0, shares = 1;  // its number among the workers that share the device, and how many
   int slots = 1;              // trials that it may train at a time
+  bool choose_slots = false;  // fewer, where more at a time do not raise the throughput
 };
 
 // What the workers of this experiment are told. numeric_class "any" or "": the machine's best.

@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -26,6 +29,7 @@ constexpr Millis kSlice{50};
 constexpr Millis kIdle{100};
 // A trainer that is always ready, yet did nothing in its turn, is waiting for acknowledgements.
 constexpr Millis kHeldBack{2};
+constexpr int kBroken = 70;  // the status of a process whose trainer cannot go on
 
 // Waits for the socket, for `trainer` (-1: not at all), or the time. Returns at once when a frame
 // can be read or sent.
@@ -50,6 +54,25 @@ std::optional<Setup> receive_setup(FrameSocket& control) {
   }
 }
 
+// Obeys and works until the supervisor is gone.
+void serve(FrameSocket& control, Worker& worker, bool& sent) {
+  const SystemClock clock;
+  while (true) {
+    const bool open = control.read_some();
+    while (const auto frame = control.next()) worker.receive(*frame, clock.now());
+    if (!open) return;
+    sent = false;
+    const Millis before = clock.now();
+    worker.turn(kSlice, before);
+    const bool always_ready = worker.busy() && worker.wait_on() < 0;
+    const bool worked = sent || clock.now() - before >= kHeldBack;
+    wait(control, worker.busy() ? worker.wait_on() : -1,
+         !always_ready ? kIdle
+         : worked      ? Millis(0)
+                       : kHeldBack);
+  }
+}
+
 }  // namespace
 
 int worker_main(Descriptor descriptor, const TrainerFactory& make_trainer) {
@@ -71,21 +94,17 @@ int worker_main(Descriptor descriptor, const TrainerFactory& make_trainer) {
     sent = true;
   });
   worker.begin();
-  const SystemClock clock;
-  while (true) {
-    const bool open = control.read_some();
-    while (const auto frame = control.next()) worker.receive(*frame, clock.now());
-    if (!open) return 0;
-    sent = false;
-    const Millis before = clock.now();
-    worker.turn(kSlice, before);
-    const bool always_ready = worker.busy() && worker.wait_on() < 0;
-    const bool worked = sent || clock.now() - before >= kHeldBack;
-    wait(control, worker.busy() ? worker.wait_on() : -1,
-         !always_ready ? kIdle
-         : worked      ? Millis(0)
-                       : kHeldBack);
+  try {
+    serve(control, worker, sent);
+  } catch (const UserError&) {
+    throw;
+  } catch (const std::exception& error) {
+    // A device that is lost: what would tidy up after it could hang.
+    std::fprintf(stderr, "%s\n", error.what());
+    std::fflush(stderr);
+    std::_Exit(kBroken);
   }
+  return 0;
 }
 
 }  // namespace brood

@@ -125,11 +125,6 @@ TEST_F(WithGpus, WhatCannotBeHadIsRefusedWithTheReason) {
   refused("--set 'resources.devices=[\"cuda:0\",\"cuda:0\"]'", "/resources/devices: should be");
   refused(one + " --set 'trainer={\"name\":\"synthetic\",\"point\":[1],\"epochs\":1}'",
           "/resources/devices: the synthetic trainer uses no GPU");
-  refused(one +
-              " --set 'trainer={\"name\":\"cnn\",\"dataset\":\"fashion_mnist\",\"epochs\":1,"
-              "\"optimizer\":{\"name\":\"sgd\",\"learning_rate\":{\"$param\":\"x\"}},"
-              "\"layers\":[]}'",
-          "/resources/devices: the cnn trainer trains on the CPU in this version");
   EXPECT_FALSE(std::filesystem::exists(path("see.db")));
 }
 

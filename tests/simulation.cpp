@@ -127,7 +127,8 @@ Cluster::Cluster(Shape shape, Faults faults, MakeTrainer make_trainer)
     state.host = std::make_unique<Host>(*this, node);
     NodeHello self;
     self.host = host_of(node);
-    for (const std::string& name : shape_.devices_here) self.devices.push_back({name, "", "", 0});
+    for (const std::string& name : shape_.devices_here)
+      self.devices.push_back({name, "", "", 0, ""});
     self.build = build_id();
     self.cores = shape_.workers_per_node;
     if (!shape_.numeric_classes.empty())

@@ -9,6 +9,8 @@ namespace brood {
 
 namespace {
 
+constexpr int kFusedMax = 1024;  // trials of one worker on a GPU
+
 [[noreturn]] void refuse_name(std::string_view name) {
   std::string known;
   for (const std::string& one : trainer_names()) known += (known.empty() ? "" : ", ") + one;
@@ -20,7 +22,19 @@ namespace {
 
 std::vector<std::string> trainer_names() { return {"cnn", "command", "synthetic"}; }
 
-std::vector<std::string> numeric_classes() { return cnn_numeric_classes(); }
+std::vector<std::string> numeric_classes(const std::vector<Device>& gpus) {
+  return cnn_numeric_classes(gpus);
+}
+
+bool computes_in(const TrainerSetup& setup, const std::string& numeric_class) {
+  return setup.name != "cnn" || cnn_computes_in(setup, numeric_class);
+}
+
+Devices usable_devices(std::string_view trainer) {
+  return trainer == "cnn" ? cnn_gpus() : find_devices();
+}
+
+std::string device_warning() { return cnn_gpu_warning(); }
 
 std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup) {
   std::unique_ptr<Trainer> trainer;
@@ -36,13 +50,11 @@ std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup) {
 }
 
 int worker_slots(const TrainerSetup& setup) {
+  if (setup.name == "cnn") return cuda_number(setup.device) >= 0 ? kFusedMax : 1;
   return setup.name == "synthetic" ? synthetic_slots(setup) : 1;
 }
 
 std::string no_gpu_reason(std::string_view trainer) {
-  if (trainer == "cnn")
-    return "the cnn trainer trains on the CPU in this version, its part for GPUs is not complete: "
-           "say \"cpu\", or take it out";
   if (trainer == "synthetic") return "the synthetic trainer uses no GPU: take it out";
   return "";
 }

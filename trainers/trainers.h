@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/error.h"
 #include "engine/trainer.h"
 #include "trainers/data_identity.h"
@@ -14,8 +15,18 @@ namespace brood {
 
 std::vector<std::string> trainer_names();
 
-// The numeric classes of the built-in trainer that this machine can run, best first.
-std::vector<std::string> numeric_classes();
+// The numeric classes of the built-in trainer that this machine can run, with these of its GPUs:
+// those of its CPU first, best first.
+std::vector<std::string> numeric_classes(const std::vector<Device>& gpus = {});
+
+// Those of them that a block allows, on the kind of device that the setup names.
+bool computes_in(const TrainerSetup& setup, const std::string& numeric_class);
+
+// The GPUs of this machine that a trainer can use, and why there are none.
+Devices usable_devices(std::string_view trainer);
+
+// What people must know of them before they trust a number; empty: nothing.
+std::string device_warning();
 
 // Throws UserError for an unknown name, a data set that is missing, a block that is no JSON.
 std::unique_ptr<Trainer> make_trainer(const TrainerSetup& setup);

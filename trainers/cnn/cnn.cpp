@@ -6,6 +6,7 @@
 
 #include "engine/resolve.h"
 #include "trainers/cnn/dataset.h"
+#include "trainers/cnn/gpu.h"
 #include "trainers/cnn/kernels.h"
 #include "trainers/cnn/memory.h"
 #include "trainers/cnn/network_spec.h"
@@ -102,7 +103,10 @@ void touch_data(const Template& block, data::Library& library) {
 class CnnPlanner final : public Planner {
  public:
   explicit CnnPlanner(const TrainerSetup& setup)
-      : block_(setup.config), library_(places_of(setup)), objective_(setup.objective) {
+      : block_(setup.config),
+        library_(places_of(setup)),
+        objective_(setup.objective),
+        on_gpu_(cnn::wants_gpu(setup)) {
     touch_data(block_, library_);
   }
 
@@ -132,12 +136,11 @@ class CnnPlanner final : public Planner {
         out.infeasible = list({{plan.infeasible_pointer, plan.infeasible}}, resolved);
         return out;
       }
-      const cnn::Memory memory =
-          cnn::make_memory(plan, cnn::moment_count(spec.optimizer), spec.optimizer.ema > 0.0);
       out.flops = plan.total_flops(spec.epochs, spec.evaluate_test);
-      out.bytes = memory.total_bytes() + (data.made_up ? data.bytes() : 0);
-      out.shared_bytes = data.made_up ? 0 : data.bytes();
-      out.infeasible = memory.too_large;
+      if (on_gpu_)
+        cnn::estimate_on_gpu(spec, data, plan, out);
+      else
+        estimate_on_cpu(spec, data, plan, out);
       if (out.infeasible.empty()) out.infeasible = missing_class(objective_, shape.classes);
     } catch (const ResolveError& error) {
       out.infeasible = "/trainer" + error.problem().pointer + ": " + error.problem().message;
@@ -146,9 +149,19 @@ class CnnPlanner final : public Planner {
   }
 
  private:
+  static void estimate_on_cpu(const cnn::NetworkSpec& spec, const data::Contents& data,
+                              const cnn::Plan& plan, Estimate& out) {
+    const cnn::Memory memory =
+        cnn::make_memory(plan, cnn::moment_count(spec.optimizer), spec.optimizer.ema > 0.0);
+    out.bytes = memory.total_bytes() + (data.made_up ? data.bytes() : 0);
+    out.shared_bytes = data.made_up ? 0 : data.bytes();
+    out.infeasible = memory.too_large;
+  }
+
   const Template block_;
   mutable data::Library library_;  // thread-safe
   const std::string objective_;
+  const bool on_gpu_;
 };
 
 cnn::TrainingInput input_of(const TrainerSetup& setup, const Template& block,
@@ -170,15 +183,20 @@ cnn::TrainingInput input_of(const TrainerSetup& setup, const Template& block,
 }  // namespace
 
 std::unique_ptr<Trainer> make_cnn(const TrainerSetup& setup) {
-  const cnn::Kernels& kernels = cnn::kernels_of(setup.numeric_class);
+  const bool on_gpu = cnn::wants_gpu(setup);
+  const cnn::Kernels& kernels = cnn::kernels_of(on_gpu ? "" : setup.numeric_class);
   Offer offer;
   offer.numeric_class = cnn::numeric_class(kernels);
   // The factory is copied; the parsed block and what it opens are shared by the copies.
   const auto block = std::make_shared<const Template>(setup.config);
   const auto library = std::make_shared<data::Library>(places_of(setup));
   touch_data(*block, *library);
-  return one_slot(offer, setup.objective, [=, &kernels](const Assignment& assignment) {
-    return cnn::make_training(input_of(setup, *block, *library, kernels, assignment), assignment);
+  const auto input = [=, &kernels](const Assignment& assignment) {
+    return input_of(setup, *block, *library, kernels, assignment);
+  };
+  if (on_gpu) return cnn::make_on_gpu(setup, input);
+  return one_slot(offer, setup.objective, [=](const Assignment& assignment) {
+    return cnn::make_training(input(assignment), assignment);
   });
 }
 
@@ -196,10 +214,12 @@ std::unique_ptr<Training> make_cnn_training(const TrainerSetup& setup,
 
 cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assignment) {
   data::Library library(places_of(setup));
-  const cnn::Kernels& kernels = cnn::kernels_of(setup.numeric_class);
+  const cnn::Kernels& kernels = cnn::kernels_of("");  // it trains nothing
   const auto input = input_of(setup, Template(setup.config), library, kernels, assignment);
-  return cnn::describe(input.spec, *input.data, cnn::numeric_class(kernels), setup.seed,
-                       assignment.seed);
+  return cnn::describe(
+      input.spec, *input.data,
+      setup.numeric_class.empty() ? cnn::numeric_class(kernels) : setup.numeric_class, setup.seed,
+      assignment.seed);
 }
 
 DataIdentity cnn_data_identity(const TrainerSetup& setup) {
@@ -250,11 +270,22 @@ std::vector<std::string> cnn_metrics(const std::string& resolved_json) {
   return out;
 }
 
-std::vector<std::string> cnn_numeric_classes() {
+std::vector<std::string> cnn_numeric_classes(const std::vector<Device>& gpus) {
   std::vector<std::string> out;
   for (const cnn::Kernels* kernels : cnn::available_kernels())
     out.push_back(cnn::numeric_class(*kernels));
+  for (std::string& name : cnn::gpu_numeric_classes(gpus)) out.push_back(std::move(name));
   return out;
 }
+
+bool cnn_computes_in(const TrainerSetup& setup, const std::string& numeric_class) {
+  const bool of_gpu = !architecture_of(numeric_class).empty();
+  if (!cnn::wants_gpu(setup)) return !of_gpu;
+  return of_gpu && numeric_class.find(cnn::gpu_precision_part(setup.config)) != std::string::npos;
+}
+
+Devices cnn_gpus() { return cnn::usable_gpus(); }
+
+std::string cnn_gpu_warning() { return cnn::gpu_warning(); }
 
 }  // namespace brood

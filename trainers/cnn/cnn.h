@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/error.h"
 #include "engine/trainer.h"
 #include "trainers/cnn/model.h"
@@ -39,7 +40,12 @@ std::vector<Problem> check_cnn(const std::string& resolved_json);
 // The exact metrics that it reports with such a block (see trainers.h, reported_metrics).
 std::vector<std::string> cnn_metrics(const std::string& resolved_json);
 
-// The numeric classes that this machine can produce, best first.
-std::vector<std::string> cnn_numeric_classes();
+// The numeric classes that this machine can produce, those of its CPU first, best first.
+std::vector<std::string> cnn_numeric_classes(const std::vector<Device>& gpus = {});
+
+// As trainers.h has them.
+bool cnn_computes_in(const TrainerSetup& setup, const std::string& numeric_class);
+Devices cnn_gpus();
+std::string cnn_gpu_warning();
 
 }  // namespace brood

@@ -242,6 +242,10 @@ NetworkSpec parse_network(const std::string& resolved_trainer_json,
     reader.problem("limit_test", "has no effect without \"evaluate_test\": true; remove it");
   if (reader.word("initialization", "he", {"he", "pytorch"}) == "pytorch")
     spec.initialization = Initialization::pytorch;
+  const std::string precision = reader.word("precision", "auto", {"auto", "bf16", "fp32"});
+  spec.precision = precision == "bf16"   ? ComputePrecision::bf16
+                   : precision == "fp32" ? ComputePrecision::fp32
+                                         : ComputePrecision::automatic;
   spec.direct_kernels = reader.word("kernels", "auto", {"auto", "direct"}) == "direct";
   if (const Json* found =
           reader.require("optimizer", "{\"name\": \"adam\", \"learning_rate\": 0.001}"))

@@ -17,6 +17,7 @@
 //   activation relu after the sum of a residual (He and others, "Deep residual learning", CVPR
 //   2016) squeeze_excite: ratio 16 (Hu, Shen, Sun, "Squeeze-and-excitation networks", CVPR 2018)
 //   initialization he
+//   precision auto: bf16 on a GPU, with fp32 weights and sums, and fp32 on a CPU
 //   kernels auto; direct: no Winograd, whose sums are off by a few units more of the last place
 #pragma once
 
@@ -101,6 +102,9 @@ struct LayerSpec {
   std::vector<std::vector<LayerSpec>> bodies;  // one of a residual, all of branches
 };
 
+// What a GPU computes in; a CPU knows fp32 alone. automatic: bf16 on a GPU.
+enum class ComputePrecision : std::uint8_t { automatic, bf16, fp32 };
+
 struct NetworkSpec {
   std::string block;  // the JSON it was read from
   data::DatasetSpec dataset;
@@ -114,6 +118,7 @@ struct NetworkSpec {
   double label_smoothing = 0.0;                      // share of a target spread over all classes
   std::vector<AugmentSpec> augment;
   Initialization initialization = Initialization::he;
+  ComputePrecision precision = ComputePrecision::automatic;
   bool direct_kernels = false;  // no Winograd: slower, closer to exact arithmetic
   OptimizerSpec optimizer;
   ScheduleSpec schedule;

@@ -102,6 +102,7 @@ class CnnTraining final : public Training {
   }
 
   std::int64_t steps() const override { return progress_.batch; }
+  bool saves_any_time() const override { return true; }
 
  private:
   using Phase = TrialProgress::Phase;

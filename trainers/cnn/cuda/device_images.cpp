@@ -31,6 +31,24 @@ DeviceImages::~DeviceImages() {
   for (const std::int64_t offset : taken_) arena_.give(offset);
 }
 
+std::int64_t DeviceImages::bytes(const NetworkSpec& spec, const data::Contents& data,
+                                 const DataShape& parts) {
+  std::int64_t out = 0;
+  const auto take = [&out](std::int64_t bytes) {
+    out += (bytes + Arena::kUnit - 1) / Arena::kUnit * Arena::kUnit;
+  };
+  const auto part = [&](std::int64_t images) {
+    take(images * data.image_bytes());
+    take(images * static_cast<std::int64_t>(sizeof(std::uint16_t)));
+  };
+  part(data.train);
+  if (spec.evaluate_test && parts.test > 0) part(data.test);
+  for (const std::int64_t count :
+       {parts.train, parts.validation, spec.evaluate_test ? parts.test : 0})
+    take(count * static_cast<std::int64_t>(sizeof(std::uint32_t)));
+  return out;
+}
+
 bool DeviceImages::add(Runtime& runtime, const void* from, std::size_t bytes,
                        const unsigned char*& to) {
   if (bytes == 0) return true;

@@ -21,6 +21,10 @@ class DeviceImages {
   DeviceImages(const DeviceImages&) = delete;
   DeviceImages& operator=(const DeviceImages&) = delete;
 
+  // What load() takes of the arena, for parts of such counts.
+  static std::int64_t bytes(const NetworkSpec& spec, const data::Contents& data,
+                            const DataShape& parts);
+
   // Inputs with one key use the same images in the same parts.
   static std::string key_of(const TrainingInput& input);
 

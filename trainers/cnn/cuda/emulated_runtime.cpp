@@ -1,6 +1,7 @@
 // A device in host memory, whose launches run in the emulator as late as they may.
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -10,12 +11,21 @@
 
 #include "engine/error.h"
 #include "trainers/cnn/cuda/runtime.h"
+#include "trainers/cnn/cuda/slot.h"
 
 namespace brood::cnn::cuda {
 
 namespace {
 
 constexpr std::size_t kAlignment = 256;
+
+// False: it was there.
+bool make_file(const std::string& path) {
+  std::FILE* const file = std::fopen(path.c_str(), "wx");
+  if (file == nullptr) return false;
+  std::fclose(file);
+  return true;
+}
 
 class EmulatedRuntime final : public Runtime {
  public:
@@ -25,7 +35,7 @@ class EmulatedRuntime final : public Runtime {
   }
 
   bool lost() const override { return !lost_.empty(); }
-  DeviceInfo info() override { return {"emulator", "emulated", free_}; }
+  DeviceInfo info() override { return {"emulator", device_.architecture, free_}; }
 
   unsigned char* allocate(std::int64_t bytes) override {
     require_alive();
@@ -111,12 +121,36 @@ class EmulatedRuntime final : public Runtime {
   void run(const Launch& launch) {
     require_alive();
     ++launches_;
-    if (launches_ == device_.launch_fails) {
-      lost_ = "an illegal memory access was encountered (" + launch.what + ")";
-      require_alive();
-    }
+    if (launches_ == device_.launch_fails) lose(launch.what);
     if (launches_ == device_.launch_hangs) hangs_ = launch.what;
+    if (device_.fault != Fault::none && hangs_.empty() && is_faulty(launch)) fail(launch.what);
     if (hangs_.empty()) run_emulated(launch, device_.order);
+  }
+
+  using Fault = EmulatedDevice::Fault;
+
+  void lose(const std::string& what) {
+    lost_ = "an illegal memory access was encountered (" + what + ")";
+    require_alive();
+  }
+  bool is_faulty(const Launch& launch) const {
+    if (launches_ == device_.fault_launch) return true;
+    if (device_.fault_learning_rate == 0.0 || launch.kernel != KernelId::begin_step) return false;
+    Group group;
+    std::memcpy(&group, launch.arguments, sizeof group);
+    for (int z = 0; z < launch.z; ++z) {
+      if (group.active[z] < 0) continue;
+      SlotState state;
+      std::memcpy(&state, group.base + group.active[z] * group.slot_bytes, sizeof state);
+      if (state.learning_rate == device_.fault_learning_rate && state.step >= device_.fault_step)
+        return true;
+    }
+    return false;
+  }
+  void fail(const std::string& what) {
+    if (!device_.once.empty() && !make_file(device_.once)) return;
+    if (device_.fault == Fault::illegal_address) lose(what);
+    hangs_ = what;
   }
 
   void require_alive() const {

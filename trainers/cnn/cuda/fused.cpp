@@ -27,7 +27,8 @@ class FusedTraining final : public Training {
     if (!trial_) throw UserError("the trial waits for a place on the device");
     engine_->save(*trial_, path);
   }
-  std::int64_t steps() const override { return trial_ ? engine_->steps(*trial_) : 0; }
+  bool saves_any_time() const override { return trial_.has_value(); }
+  std::int64_t steps() const override { return trial_ ? engine_->steps(*trial_) : -1; }
 
  private:
   // Not again before there may be room.

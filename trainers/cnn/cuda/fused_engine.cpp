@@ -34,6 +34,11 @@ std::int64_t device_bytes(const NetworkSpec& spec, const Plan& plan, Precision p
       .slot_bytes;
 }
 
+std::int64_t shared_device_bytes(const NetworkSpec& spec, const data::Contents& data,
+                                 const DataShape& parts) {
+  return DeviceImages::bytes(spec, data, parts) + ShapeClass::kListsBytes;
+}
+
 FusedEngine::FusedEngine(std::unique_ptr<Runtime> runtime, FusedOptions options)
     : runtime_(std::move(runtime)),
       options_(options),

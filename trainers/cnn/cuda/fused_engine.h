@@ -43,6 +43,10 @@ std::string device_numeric_class(const std::string& architecture, Precision prec
 // Device memory of a trial, its images not counted.
 std::int64_t device_bytes(const NetworkSpec& spec, const Plan& plan, Precision precision);
 
+// And of what trials of one shape share: their images, the lists of who is active.
+std::int64_t shared_device_bytes(const NetworkSpec& spec, const data::Contents& data,
+                                 const DataShape& parts);
+
 // One thread. DeviceLost may come out of every call.
 class FusedEngine {
  public:

@@ -67,6 +67,14 @@ struct EmulatedDevice {
   int allocation_fails = 0;       // this one finds no memory
   std::int64_t launch_fails = 0;  // from this launch on every call throws
   std::int64_t launch_hangs = 0;  // the wait after this launch is too long
+  std::string architecture = "emulated";
+  // A fault at a launch, or of the trial that has this learning rate once it has done so many
+  // steps; in one process alone where `once` names a file, which it makes.
+  enum class Fault : std::uint8_t { none, illegal_address, hang };
+  Fault fault = Fault::none;
+  std::int64_t fault_launch = 0, fault_step = 0;
+  double fault_learning_rate = 0.0;
+  std::string once;
 };
 std::unique_ptr<Runtime> make_emulated_runtime(EmulatedDevice device = {});
 

@@ -14,8 +14,7 @@ namespace {
 // A graph is made for each; blocks beyond the trials at hand do nothing.
 constexpr std::array<int, 16> kBuckets = {1,  2,  4,  8,   12,  16,  24,   32,
                                           48, 64, 96, 128, 256, 512, 1024, 2048};
-constexpr int kParts = static_cast<int>(TrialProgress::kParts);
-constexpr std::int64_t kListBytes = 4 * kBuckets.back();
+static_assert(kBuckets.back() == ShapeClass::kTrialsMax);
 
 int bucket_of(std::size_t trials) {
   const auto at = std::lower_bound(kBuckets.begin(), kBuckets.end(), static_cast<int>(trials));
@@ -58,7 +57,7 @@ ShapeClass::ShapeClass(const NetworkSpec& spec, Plan plan, Precision precision,
       program_(make_program(plan_, memory_, images.view())),
       runtime_(runtime),
       arena_(arena) {
-  const auto offset = arena_.take(kParts * kListBytes);
+  const auto offset = arena_.take(kListsBytes);
   if (!offset) return;
   lists_offset_ = *offset;
   lists_ = arena_.at(*offset);

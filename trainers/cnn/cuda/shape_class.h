@@ -27,6 +27,12 @@ class ShapeClass {
   ShapeClass(const ShapeClass&) = delete;
   ShapeClass& operator=(const ShapeClass&) = delete;
 
+  static constexpr int kTrialsMax = 2048;  // of a launch
+  // Who is active, for each part: the class's own share of the arena.
+  static constexpr std::int64_t kListBytes = 4 * kTrialsMax;
+  static constexpr std::int64_t kListsBytes =
+      static_cast<std::int64_t>(TrialProgress::kParts) * kListBytes;
+
   // False: there was none for its lists, it must not be run.
   bool has_room() const { return lists_ != nullptr; }
 

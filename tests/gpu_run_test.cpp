@@ -1,0 +1,232 @@
+// Goal: a config that asks for GPUs trains on them, whole: the plan's bytes, the choice of devices,
+// one worker process for each with several trials fused in it, checkpoints, and every way in which
+// a device or a process is lost. The table is the same, bit by bit. Method: the program itself on
+// emulated GPUs (trainers/cnn/cuda/emulated_gpus.h), which fail on request in the real worker.
+#include <gmock/gmock.h>
+
+#include "store/sqlite.h"
+#include "tests/shell_fixture.h"
+
+namespace brood {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class OnGpus : public Shell {
+ protected:
+  OnGpus() {
+    for (const char* name : {"CUDA_VISIBLE_DEVICES", "BROOD_EMULATED_GPUS"}) ::unsetenv(name);
+    write("x.json", R"({
+      "version": 1, "experiment": {"name": "x", "seed": 3},
+      "objective": {"metric": "val_loss", "goal": "minimize"},
+      "search_space": {"lr": [0.01, 0.02, 0.05, 0.1], "filters": [4]},
+      "search": {"algorithm": "grid"},
+      "fault_tolerance": {"checkpoint_every_epochs": 1, "max_retries_per_trial": 1},
+      "trainer": {"name": "cnn", "epochs": 3, "batch_size": 8, "validation": 10,
+        "dataset": {"synthetic": {"classes": 3, "size": 4, "train": 34, "test": 2}},
+        "optimizer": {"name": "sgd", "learning_rate": {"$param": "lr"}, "momentum": 0.9},
+        "layers": [{"conv": {"filters": {"$param": "filters"}, "kernel": 3,
+                             "activation": "relu"}}]},
+      "output": {"database": "x.db"}
+    })");
+  }
+
+  static std::string on(const std::string& device) {
+    return " --set 'resources.devices=[" + device + "]'";
+  }
+  // `more`: keys of BROOD_EMULATED_GPUS.
+  static std::string emulated(const std::string& more, const std::string& command) {
+    return "BROOD_EMULATED_GPUS='{\"bytes\": 4000000, " + more + "}' " + command;
+  }
+  Result run(const std::string& gpus, const std::string& options) {
+    return shell(emulated(gpus, "$BROOD run x.json -q " + options));
+  }
+  // Every exact number of the experiment; and forgets it.
+  std::string table() {
+    return shell(
+               "$BROOD query --db x.db --csv --sql 'SELECT trial, epoch, train_loss, "
+               "train_accuracy, "
+               "val_loss, val_accuracy FROM curve ORDER BY trial, epoch'; rm -rf x.db*")
+        .output;
+  }
+  // The table of one trial at a time.
+  const std::string& expected() {
+    static std::string known;
+    if (!known.empty()) return known;
+    const Result result =
+        run(R"("gpus": 1)", on("\"cuda:0\"") + " --set resources.trials_per_device=1");
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_THAT(result.output, HasSubstr("EMULATED GPUs"));
+    return known = table();
+  }
+  sqlite::Connection database() { return {path("x.db"), sqlite::Access::read}; }
+};
+
+TEST_F(OnGpus, TheTableIsTheSameForAnyNumberOfTrialsAndDevices) {
+  const std::string one = expected();
+  EXPECT_EQ(std::count(one.begin(), one.end(), '\n'), 1 + 4 * 3) << one;
+  for (const std::string each : {"2", "4"}) {
+    EXPECT_EQ(
+        run(R"("gpus": 1)", on("\"cuda:0\"") + " --set resources.trials_per_device=" + each).status,
+        0);
+    EXPECT_EQ(table(), one) << each;
+  }
+  EXPECT_EQ(
+      run(R"("gpus": 2)", on(R"("cuda:1", "cuda:0")") + " --set resources.trials_per_device=2")
+          .status,
+      0);
+  EXPECT_EQ(database().whole("SELECT count(DISTINCT device) FROM attempt"), 2);
+  EXPECT_EQ(table(), one);
+}
+
+TEST_F(OnGpus, AKilledRunGoesOnToTheSameTable) {
+  const std::string one = expected();
+  const std::string gpus = R"("gpus": 1)", options = on("\"cuda:0\"");
+  // As soon as two checkpoints are there; one that is quicker than that has nothing to go on with.
+  shell(emulated(gpus,
+                 "bash -c '$0 run x.json -q " +
+                     (" --set resources.devices=[\"cuda:0\"]" +
+                      std::string(" --set resources.trials_per_device=2 & pid=$!; while kill "
+                                  "-0 $pid && [ $(ls x.db.files/x/trial_*/*.ckpt | wc -l) "
+                                  "-lt 2 ]; do sleep 0.02; done; kill -9 $pid; wait' $BROOD"))));
+  const Result again = run(gpus, options + " --set resources.trials_per_device=4");
+  EXPECT_EQ(again.status, 0) << again.output;
+  EXPECT_EQ(table(), one);
+}
+
+TEST_F(OnGpus, ALostAndAHungDeviceCostNothingButTime) {
+  const std::string one = expected();
+  for (const std::string fault : {"illegal_address", "hang"}) {
+    const Result result = run(
+        R"("gpus": 1, "launch": 60, "once": ")" + path(fault) + R"(", "fault": ")" + fault + "\"",
+        on("\"cuda:0\"") + " --set resources.trials_per_device=4");
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_TRUE(std::filesystem::exists(path(fault))) << "it never happened";
+    // One that was alone there when it happened is charged.
+    const std::string ends = " FROM attempt WHERE end IN ('lost', 'exit_status')";
+    EXPECT_GE(database().whole("SELECT count(*)" + ends), 1);
+    EXPECT_THAT(shell("$BROOD query --db x.db --sql \"SELECT why" + ends + "\"").output,
+                HasSubstr("the device is lost"));
+    EXPECT_EQ(table(), one) << fault;
+  }
+}
+
+TEST_F(OnGpus, ATrialThatBreaksTheDeviceIsFoundAmongThoseFusedWithIt) {
+  const std::string one = expected();
+  const Result result =
+      run(R"("gpus": 1, "learning_rate": 0.05, "step": 5, "fault": "illegal_address")",
+          on("\"cuda:0\"") + " --set resources.trials_per_device=4");
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_EQ(database().text("SELECT state || ' ' || cause FROM trial WHERE number = 2"),
+            "failed exit_status");
+  EXPECT_EQ(database().whole("SELECT count(*) FROM trial WHERE state = 'completed'"), 3);
+  EXPECT_EQ(database().whole("SELECT count(*) FROM attempt WHERE charged"), 2);
+  EXPECT_THAT(shell("$BROOD why 2 x.db").output, HasSubstr("illegal memory access"));
+  // What the others came to, and the culprit before its fault, are lines of the same table.
+  std::istringstream lines(table());
+  for (std::string line; std::getline(lines, line);) EXPECT_THAT(one, HasSubstr(line));
+}
+
+TEST_F(OnGpus, NoTrialDiesOfMemory) {
+  const std::string one = expected();
+  // Room for one trial and a half: four at a time take turns. And a device without its first block.
+  const std::string plan = shell(emulated(R"("gpus": 1)", "$BROOD plan x.json --json")).output;
+  const std::size_t at = plan.find("\"memory_bytes\": ", plan.find("\"points\""));
+  const std::size_t shared = plan.find("\"shared_bytes\": ");
+  ASSERT_NE(at, std::string::npos) << plan;
+  const auto number = [&](std::size_t from) {
+    return std::stoll(plan.substr(plan.find(':', from) + 1));
+  };
+  const std::int64_t arena = number(shared) + number(at) + number(at) / 2;
+  for (const std::string fault : {"none", "no_memory"}) {
+    const Result result =
+        shell("BROOD_EMULATED_GPUS='{\"gpus\": 1, \"fault\": \"" + fault +
+              "\", \"bytes\": " + std::to_string(fault == "none" ? arena * 10 / 9 + 10 : 4000000) +
+              "}' $BROOD run x.json -q --set resources.memory_per_trial=1MiB" + on("\"cuda:0\"") +
+              " --set resources.trials_per_device=4");
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_EQ(database().whole("SELECT count(*) FROM attempt"), 4) << fault;
+    EXPECT_EQ(table(), one) << fault;
+  }
+  // One that can never fit is infeasible, and said to be before anything runs.
+  const std::string large = on("\"cuda:0\"") + " --set 'search_space.filters=[4, 3000]'";
+  EXPECT_THAT(shell(emulated(R"("gpus": 1)", "$BROOD plan x.json" + large)).output,
+              HasSubstr("memory_per_trial is 3 MiB"));
+  EXPECT_EQ(run(R"("gpus": 1)", large).status, 0);
+  EXPECT_EQ(database().whole("SELECT count(*) FROM trial WHERE state = 'infeasible'"), 4);
+}
+
+TEST_F(OnGpus, ASignalSavesInTheMiddleOfAnEpoch) {
+  const std::string options = on("\"cuda:0\"") +
+                              " --set trainer.epochs=1 --set resources.trials_per_device=2"
+                              " --set trainer.dataset.synthetic.train=1600"
+                              " --set 'search_space.lr=[0.01, 0.05]'";
+  EXPECT_EQ(run(R"("gpus": 1)", options).status, 0);
+  const std::string whole = table();
+  // Once both trials have begun their one epoch.
+  write("go.sh", "\"$1\" run x.json -q" + options +
+                     " & pid=$!\n"
+                     "begun() { \"$1\" query --db x.db --csv --sql 'SELECT count(*) FROM attempt' "
+                     "2>/dev/null | tail -n1 | tr -dc 0-9; }\n"
+                     "while kill -0 $pid && [ \"$(begun \"$1\")\" != 2 ]; do sleep 0.02; done\n"
+                     "kill -USR1 $pid; wait $pid\n");
+  const Result stopped = shell(emulated(R"("gpus": 1)", "bash go.sh $BROOD"));
+  EXPECT_EQ(stopped.status, 75) << stopped.output;
+  EXPECT_EQ(database().whole("SELECT count(*) FROM checkpoint WHERE path LIKE '%epoch_0_step_%'"),
+            2);
+  const Result again = run(R"("gpus": 1)", options);
+  EXPECT_EQ(again.status, 0) << again.output;
+  EXPECT_EQ(table(), whole);
+}
+
+TEST_F(OnGpus, AutoTakesWhatThereIsAndSaysSo) {
+  EXPECT_EQ(shell("$BROOD run x.json -q").status, 0);
+  EXPECT_THAT(database().text("SELECT numeric_class FROM experiment"), HasSubstr("cpu/"));
+  EXPECT_THAT(shell("$BROOD plan x.json").output, HasSubstr("no GPU: "));
+  // An experiment stays where its bits are.
+  EXPECT_THAT(run(R"("gpus": 1)", on("\"cuda:0\"")).output, HasSubstr("would get other bits"));
+  EXPECT_EQ(run(R"("gpus": 1)", "").status, 0);
+  table();
+
+  const std::string two = R"("gpus": 2, "architectures": ["emulated", "other"])";
+  EXPECT_EQ(run(two, "").status, 0);
+  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/emulated/bf16/1");
+  EXPECT_EQ(database().text("SELECT DISTINCT device FROM attempt"), "cuda:0");
+  EXPECT_THAT(shell("$BROOD run x.json -q --set resources.devices=cpu").output,
+              HasSubstr("the experiment computes in cuda/emulated/bf16/1"));
+  EXPECT_THAT(shell("$BROOD run x.json -q").output, HasSubstr("this machine has no such GPU"));
+  EXPECT_THAT(shell(emulated(R"("gpus": 1)", "$BROOD replay 1 x.db")).output,
+              HasSubstr("all bits the same"));
+  table();
+  EXPECT_THAT(shell(emulated(two, "$BROOD plan x.json")).output,
+              HasSubstr("cuda:1 (other) is not used"));
+  EXPECT_THAT(run(two, on(R"("cuda:0", "cuda:1")")).output,
+              HasSubstr("name GPUs of one architecture"));
+  EXPECT_EQ(run(R"("gpus": 1)", "--set trainer.precision=fp32").status, 0);
+  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/emulated/fp32/1");
+}
+
+TEST_F(OnGpus, WhatCannotBeDoneThereIsRefusedWithTheReason) {
+  const auto says = [&](const std::string& options) {
+    return shell("$BROOD plan x.json " + options).output;
+  };
+  EXPECT_THAT(shell("$BROOD run x.json" + on("\"cuda:0\"")).output,
+              HasSubstr("this machine cannot be used: it has no cuda:0"));
+  EXPECT_THAT(says("--set resources.devices=cpu --set trainer.precision=bf16"),
+              HasSubstr("/trainer/precision: bf16 is for GPUs"));
+  EXPECT_THAT(
+      says("--set 'trainer.precision={\"$param\": \"p\"}' --set "
+           "'search_space.p={\"type\": \"categorical\", \"values\": [\"bf16\", \"fp32\"]}'"),
+      HasSubstr("/trainer/precision: cannot be searched"));
+  const std::string refused =
+      "--set trainer.batch_size=65536 --set trainer.dataset.synthetic.train=70000 "
+      "--set 'search_space.filters=[3000]'";
+  EXPECT_THAT(says(on("\"cuda:0\"") + " " + refused), HasSubstr("too large for a device"));
+  EXPECT_THAT(says(refused), Not(HasSubstr("too large for a device")));
+  EXPECT_THAT(shell("BROOD_EMULATED_GPUS='{\"gpu\": 1}' $BROOD plan x.json").output,
+              HasSubstr("BROOD_EMULATED_GPUS: "));
+}
+
+}  // namespace
+}  // namespace brood

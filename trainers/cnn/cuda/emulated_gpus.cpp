@@ -1,0 +1,67 @@
+#include "trainers/cnn/cuda/emulated_gpus.h"
+
+#include <cstdlib>
+#include <limits>
+
+#include "engine/error.h"
+#include "engine/json_library.h"
+#include "trainers/data/object_reader.h"
+
+namespace brood::cnn::cuda {
+
+namespace {
+
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+EmulatedDevice read_fault(data::ObjectReader& reader) {
+  EmulatedDevice out;
+  const std::string fault =
+      reader.word("fault", "none", {"none", "illegal_address", "hang", "no_memory"});
+  out.fault = fault == "illegal_address" ? EmulatedDevice::Fault::illegal_address
+              : fault == "hang"          ? EmulatedDevice::Fault::hang
+                                         : EmulatedDevice::Fault::none;
+  if (fault == "no_memory") out.allocation_fails = 1;
+  out.fault_launch = reader.whole("launch", 0, 1, kMost);
+  out.fault_learning_rate = reader.real("learning_rate", 0.0, 0.0, 1e38);
+  out.fault_step = reader.whole("step", 0, 0, kMost);
+  if (const Json* once = reader.find("once")) out.once = once->get<std::string>();
+  return out;
+}
+
+}  // namespace
+
+std::vector<EmulatedDevice> emulated_gpus() {
+  const char* const text = std::getenv(kEmulatedGpus);
+  if (text == nullptr || *text == '\0') return {};
+  std::vector<Problem> problems;
+  std::vector<EmulatedDevice> out;
+  const Json json = parse_json(text);
+  if (!json.is_object()) throw UserError(std::string(kEmulatedGpus) + " must be a JSON object");
+  data::ObjectReader reader(json, "", problems);
+  out.resize(static_cast<std::size_t>(reader.whole("gpus", std::nullopt, 1, 64)));
+  const std::int64_t bytes = reader.whole("bytes", std::int64_t{1} << 26, 1, kMost);
+  const std::int64_t only = reader.whole("device", -1, 0, 63);
+  const EmulatedDevice faulty = read_fault(reader);
+  const Json* const architectures = reader.find("architectures");
+  reader.finish();
+  for (const Problem& problem : problems)
+    throw UserError(std::string(kEmulatedGpus) + ": " + problem.pointer + ": " + problem.message);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (only < 0 || only == static_cast<std::int64_t>(i)) out[i] = faulty;
+    out[i].bytes = bytes;
+    if (architectures != nullptr) out[i].architecture = architectures->at(i).get<std::string>();
+  }
+  return out;
+}
+
+std::vector<Device> describe(const std::vector<EmulatedDevice>& gpus) {
+  std::vector<Device> out;
+  for (std::size_t i = 0; i < gpus.size(); ++i) {
+    const std::string number = std::to_string(i);
+    out.push_back({"cuda:" + number, "emulated GPU", gpus[i].architecture,
+                   static_cast<std::uint64_t>(gpus[i].bytes), "emulated-" + number});
+  }
+  return out;
+}
+
+}  // namespace brood::cnn::cuda
