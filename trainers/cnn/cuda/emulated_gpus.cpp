@@ -39,7 +39,7 @@ std::vector<EmulatedDevice> emulated_gpus() {
   if (!json.is_object()) throw UserError(std::string(kEmulatedGpus) + " must be a JSON object");
   data::ObjectReader reader(json, "", problems);
   out.resize(static_cast<std::size_t>(reader.whole("gpus", std::nullopt, 1, 64)));
-  const std::int64_t bytes = reader.whole("bytes", std::int64_t{1} << 26, 1, kMost);
+  const std::int64_t bytes = reader.whole("bytes", std::int64_t{1} << 28, 1, kMost);
   const std::int64_t only = reader.whole("device", -1, 0, 63);
   const EmulatedDevice faulty = read_fault(reader);
   const Json* const architectures = reader.find("architectures");

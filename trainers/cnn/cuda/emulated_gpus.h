@@ -14,7 +14,7 @@ namespace brood::cnn::cuda {
 // The environment variable. Its value is a JSON object; all keys but the first have defaults:
 //   gpus           how many
 //   architectures  of each, instead of "emulated"
-//   bytes          of each (64 MiB)
+//   bytes          of each (256 MiB)
 //   fault          illegal_address, hang or no_memory (none)
 //   launch         the fault happens at this launch of a process ...
 //   learning_rate  ... or when a trial with this learning rate ...
