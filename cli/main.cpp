@@ -185,7 +185,9 @@ std::vector<Command> trial_commands() {
          Where place = where(a);
          const bool all = a.has("all");
          // With --all the one argument may only be the database.
-         if (all && a.has("trial") && place.database.empty()) place.database = a.text("trial");
+         if (all && a.has("trial") && !place.database.empty())
+           throw UserError("replay --all takes no trial's number (is \"" + a.text("trial") + "\")");
+         if (all && a.has("trial")) place.database = a.text("trial");
          if (!all && !a.has("trial"))
            throw UserError("replay takes the number of a trial, or --all");
          return replay_command({place, all ? std::nullopt : a.whole("trial", 0)}, std::cout);

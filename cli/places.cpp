@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "engine/json_library.h"
 #include "engine/rng.h"
 #include "trainers/trainers.h"
 
@@ -96,6 +97,21 @@ void take_named(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds
                  ": they would not compute the same bits; name GPUs of one architecture");
 }
 
+// What the config says of GPUs, where "auto" came to CPU cores.
+void require_use_on_cpus(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
+  const std::string reason = out.no_gpu.empty() ? "" : ": " + out.no_gpu;
+  if (parse_json(spec.trainer).value("precision", Json()) == "bf16") {
+    const std::string why =
+        "/trainer/precision: bf16 is for GPUs, and the trials would train on "
+        "CPU cores here" +
+        reason;
+    if (!wanted.plan_only) throw UserError(spec.file + ": " + why);
+    out.notes.push_back(why);
+  }
+  if (spec.resources.trials_per_device > 0)
+    out.notes.push_back("trials_per_device has no effect, trials train on CPU cores" + reason);
+}
+
 }  // namespace
 
 Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted) {
@@ -120,6 +136,9 @@ Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted) {
   for (const Device& device : out.gpus)
     out.bytes = out.bytes == 0 ? device.bytes : std::min(out.bytes, device.bytes);
   if (built_in && out.on_gpus()) out.warning = device_warning();
+  if (built_in && !out.gpus.empty() && !wanted.cluster)
+    out.architecture = out.gpus.front().architecture;
+  if (built_in && !out.on_gpus()) require_use_on_cpus(spec, wanted, out);
   return out;
 }
 
@@ -127,21 +146,44 @@ std::uint64_t default_memory(std::uint64_t bytes) { return (bytes / 10 * 9) >> 2
 
 std::uint64_t memory_of(const Grounds& grounds) { return grounds.bytes / 10 * 9; }
 
-int fitting_trials(const ExperimentSpec& spec, const Planner& planner, std::uint64_t device_bytes) {
-  if (device_bytes == 0) return kFusedMax;
+namespace {
+
+struct Largest {
+  std::uint64_t bytes = 1, shared = 0;
+};
+
+// Of a sample of the points that may be tried.
+Largest largest_of(const ExperimentSpec& spec, const Planner& planner) {
   Rng rng(spec.seed, 0, Purpose::simulate);
-  std::uint64_t largest = 1, shared = 0;
+  Largest out;
   for (int i = 0; i < kSample; ++i) {
     const Estimate estimate = planner.estimate(spec.space.mask(spec.space.sample(rng)));
     if (!estimate.infeasible.empty()) continue;
-    if (spec.resources.memory_per_trial && estimate.bytes > *spec.resources.memory_per_trial)
-      continue;
-    largest = std::max(largest, estimate.bytes);
-    shared = std::max(shared, estimate.shared_bytes);
+    out.shared = std::max(out.shared, estimate.shared_bytes);
+    const auto limit = spec.resources.memory_per_trial;
+    if (!limit || estimate.bytes <= *limit) out.bytes = std::max(out.bytes, estimate.bytes);
   }
+  return out;
+}
+
+}  // namespace
+
+std::uint64_t memory_beside_images(const ExperimentSpec& spec, const Grounds& grounds,
+                                   const Planner& planner) {
+  const std::uint64_t room = memory_of(grounds);
+  if (room == 0) return 0;
+  constexpr std::uint64_t kLeast = 2 << 20;  // none at all would mean no limit
+  const std::uint64_t images = largest_of(spec, planner).shared;
+  return room < images + kLeast ? kLeast : room - images;
+}
+
+int fitting_trials(const ExperimentSpec& spec, const Planner& planner, std::uint64_t device_bytes) {
+  if (device_bytes == 0) return kFusedMax;
+  const Largest largest = largest_of(spec, planner);
   const std::uint64_t room = device_bytes / 10 * 9;
-  if (room <= shared + largest) return 1;
-  return static_cast<int>(std::min<std::uint64_t>((room - shared) / largest, kFusedMax));
+  if (room <= largest.shared + largest.bytes) return 1;
+  return static_cast<int>(
+      std::min<std::uint64_t>((room - largest.shared) / largest.bytes, kFusedMax));
 }
 
 Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Grounds& grounds,
@@ -150,10 +192,10 @@ Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Gr
   Places out;
   int here = 1;  // executors of a node, or of a device
   if (grounds.on_gpus()) {
-    if (asked)
-      throw UserError(
-          "--executors has no effect beside resources.devices: the trials at a time are the "
-          "devices times resources.trials_per_device");
+    if (asked || spec.resources.executors)
+      throw UserError(std::string(asked ? "--executors" : "resources.executors") +
+                      " has no effect on GPUs: the trials at a time are the devices times "
+                      "resources.trials_per_device; leave it out");
     here = spec.resources.trials_per_device;
     out.choose = here == 0 && spec.trainer_name == "cnn";
     if (here == 0) here = out.choose ? fitting_trials(spec, planner, grounds.bytes) : 1;

@@ -19,6 +19,7 @@ struct Grounds {
   std::vector<Device> gpus;          // of this machine, that are used
   std::uint64_t bytes = 0;           // of the smallest of those; 0: no GPU, or none here
   std::vector<std::string> notes;    // for people, each a sentence
+  std::string architecture;          // the only one whose bits are wanted; empty: any
   std::string no_gpu;                // why "auto" came to CPU cores; empty: it did not
   std::string warning;  // what must be read before a number is believed; empty: nothing
 
@@ -37,6 +38,10 @@ Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted);
 
 // What the smallest GPU has for trials: a worker takes nine tenths of it.
 std::uint64_t memory_of(const Grounds& grounds);
+
+// What that leaves beside the images of the largest data set; 0: no GPU here.
+std::uint64_t memory_beside_images(const ExperimentSpec& spec, const Grounds& grounds,
+                                   const Planner& planner);
 
 // memory_per_trial where the config does not say, of a machine or a GPU with so many bytes: whole
 // MiB. It decides which points are infeasible, so a record keeps it.

@@ -113,14 +113,14 @@ RunPlan make_plan(const ExperimentSpec& config, std::optional<int> executors) {
   const Grounds grounds = grounds_of(spec, wanted);
   plan.on_gpus = grounds.on_gpus() && spec.trainer_name == "cnn";
   if (plan.on_gpus) plan.device_bytes = memory_of(grounds);
-  if (plan.device_bytes > 0 && !spec.resources.memory_per_trial)
-    spec.resources.memory_per_trial = default_memory(plan.device_bytes);
   const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const auto strategy = make_strategy(spec);
   const auto stopper = make_stopper(spec);
   TrainerSetup setup = setup_of(spec);
   setup.device = grounds.device;
   const auto planner = make_planner(setup);
+  if (plan.device_bytes > 0 && !spec.resources.memory_per_trial)
+    spec.resources.memory_per_trial = default_memory(memory_beside_images(spec, grounds, *planner));
   const Places places = places_of(spec, setup, grounds, *planner, executors, cores,
                                   "auto: one on each core of this machine" +
                                       (grounds.no_gpu.empty() ? "" : "; " + grounds.no_gpu));

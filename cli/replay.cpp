@@ -104,7 +104,12 @@ int replay_all(Asked& asked, std::ostream& out) {
     if (!well || trial.same_as || trial.origin == Origin::warm || trial.reports.empty()) continue;
     ++trained;
     epochs += static_cast<std::int64_t>(trial.reports.size());
-    if (!replay_one(asked, setup, trial, false, out)) ++different;
+    try {
+      if (!replay_one(asked, setup, trial, false, out)) ++different;
+    } catch (const UserError& error) {  // the others are still worth a look
+      out << error.what() << std::endl;
+      ++different;
+    }
   }
   out << count_text(trained, "trial") << " of " << count << " trained again, "
       << count_text(epochs, "epoch") << ": "

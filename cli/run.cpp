@@ -260,12 +260,20 @@ int use_places(const ExperimentSpec& spec, const TrainerSetup& setup, const Grou
   controls.workers_per_node = controls.workers_per_device = places.workers;
   controls.slots = places.slots;
   controls.choose_slots = places.choose;
-  controls.may_compute_in = [setup](const std::string& numeric_class) {
-    return computes_in(setup, numeric_class);
+  controls.may_compute_in = [setup, only = grounds.architecture](const std::string& name) {
+    return computes_in(setup, name) && (only.empty() || architecture_of(name) == only);
   };
   if (!grounds.on_gpus() || controls.nodes == 1) return controls.nodes * places.executors;
   const int here = mpi_local_size();  // ranks of one host divide its devices
   return (mpi_size() + here - 1) / here * places.executors;
+}
+
+// What a GPU has for a trial.
+std::uint64_t gpu_memory_of(const ExperimentSpec& spec, const Grounds& grounds) {
+  TrainerSetup setup =
+      trainer_setup(spec, fs::absolute(spec.file).parent_path().lexically_normal().string(), "");
+  setup.device = grounds.device;
+  return memory_beside_images(spec, grounds, *make_planner(setup));
 }
 
 Session session_of(const ExperimentSpec& spec, int executors, const char* launcher) {
@@ -403,8 +411,8 @@ int run_command(const RunOptions& options) {
   ControllerOptions controls;
   controls.nodes = cluster ? mpi_size() - 1 : 1;
   controls.lease = cluster ? options.lease : Millis{0};
-  const bool gpu_memory = grounds.on_gpus() && spec.trainer_name == "cnn";
-  const std::uint64_t memory = gpu_memory ? memory_of(grounds) : self.bytes;
+  const bool on_gpus = grounds.on_gpus() && spec.trainer_name == "cnn";
+  const std::uint64_t memory = on_gpus ? gpu_memory_of(spec, grounds) : self.bytes;
   if (!options.events.empty()) controls.replay = events_of(options.events, spec, memory);
   resolve_from_record(spec, record, memory);
   if (record) require_same(spec, *record);

@@ -12,7 +12,9 @@
 #include "cli/run.h"
 #include "cli/same_data.h"
 #include "cli/train_network.h"
+#include "engine/device.h"
 #include "engine/error.h"
+#include "engine/json_library.h"
 #include "engine/rng.h"
 #include "trainers/trainers.h"
 
@@ -22,6 +24,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kOnlyCpus = ", and brood train trains on CPU cores only, to other bits: ";
+
 // What is to be trained, and how its messages call it.
 TrainJob job_of_config(const TrainOptions& options) {
   if (is_database(options.where.database))
@@ -30,6 +34,13 @@ TrainJob job_of_config(const TrainOptions& options) {
   if (!options.where.experiment.empty())
     throw UserError("--experiment goes with --trial; a config has one experiment");
   const ExperimentSpec spec = read_config(options.where.database, options.overrides);
+  const auto& devices = spec.resources.devices;
+  const bool gpus = !devices.empty() && devices.front() != "cpu";
+  if (spec.trainer_name == "cnn" &&
+      (gpus || parse_json(spec.trainer).value("precision", Json()) == "bf16"))
+    throw UserError(spec.file + ": asks for " + (gpus ? devices.front() : "bf16") + kOnlyCpus +
+                    "say --set resources.devices=cpu --set trainer.precision=auto, or use `brood "
+                    "run`");
   TrainJob job;
   job.name = options.where.database;
   job.setup = trainer_setup(spec, fs::absolute(spec.file).parent_path().lexically_normal(), "");
@@ -55,6 +66,10 @@ TrainJob job_of_trial(const TrainOptions& options) {
   TrainJob job;
   job.name = "trial " + std::to_string(trial.id) + " of \"" + asked.experiment.name + "\"";
   job.setup = recorded_setup(asked);
+  if (!architecture_of(job.setup.numeric_class).empty())
+    throw UserError(
+        job.name + " was trained in " + job.setup.numeric_class + kOnlyCpus +
+        "`brood replay` trains it again, `brood export` makes a model of its checkpoint");
   require_same_data(asked.reader, asked.experiment, data_identity(job.setup));
   job.assignment.trial = trial.id;
   job.assignment.params = trial.params;

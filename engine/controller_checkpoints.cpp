@@ -42,7 +42,10 @@ std::string Controller::usable_checkpoint(TrialId k, int& epoch) {
 void Controller::take_saved(TrialId k, Live& live, const Event& event) {
   auto& saved = checkpoints_[k];
   const Checkpoint before = saved[event.epoch];
-  if (before.path == event.path) return;
+  if (before.path == event.path) {  // it stood still between two saves
+    ++live.saves;
+    return;
+  }
   checkpoint_bytes_ -= before.bytes;
   std::error_code missing;
   const auto bytes = std::filesystem::file_size(event.path, missing);

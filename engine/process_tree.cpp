@@ -69,7 +69,7 @@ void add_tree(pid_t pid, int depth, TreeUse& use) {
   static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   const std::string folder = "/proc/" + std::to_string(pid);
   const auto sizes = numbers(read_small(folder + "/statm"));  // total, resident, of files, ...
-  if (sizes.size() < 3) return;
+  if (sizes.size() < 3 || sizes[0] == 0) return;              // gone, or only not waited for yet
   use.bytes += static_cast<std::uint64_t>(sizes[1] - std::min(sizes[1], sizes[2])) * page;
   ++use.processes;
   if (depth > kDepthMax) return;

@@ -51,6 +51,8 @@ bool seem_cached(int file, const std::vector<std::int64_t>& pages, std::int64_t 
 
 }  // namespace
 
+constexpr int kDepthMax = 20;  // SQLite's own; a damaged page may be its own child
+
 std::vector<std::int64_t> Prefetch::leaves(sqlite::Connection& db, const std::string& name) {
   const std::int64_t bytes = db.whole("PRAGMA page_size");
   const std::int64_t root =
@@ -67,7 +69,7 @@ std::vector<std::int64_t> Prefetch::leaves(sqlite::Connection& db, const std::st
   std::vector<std::int64_t> level = below(root);
   // All leaves are at one depth: the first page tells for its level. The file may change meanwhile,
   // and its newest pages are in the log: then the hint is a little wrong.
-  while (!level.empty() && level.size() <= most) {
+  for (int depth = 0; depth < kDepthMax && !level.empty() && level.size() <= most; ++depth) {
     std::vector<std::int64_t> next = below(level.front());
     if (next.empty()) {
       std::sort(level.begin(), level.end());

@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
+std::string text_of(const Json& json) {
+  if (!json.is_string())
+    throw UserError(std::string(kEmulatedGpus) + ": " + json.dump() + " should be a text");
+  return json.get<std::string>();
+}
+
 EmulatedDevice read_fault(data::ObjectReader& reader) {
   EmulatedDevice out;
   const std::string fault =
@@ -24,7 +30,7 @@ EmulatedDevice read_fault(data::ObjectReader& reader) {
   out.fault_launch = reader.whole("launch", 0, 1, kMost);
   out.fault_learning_rate = reader.real("learning_rate", 0.0, 0.0, 1e38);
   out.fault_step = reader.whole("step", 0, 0, kMost);
-  if (const Json* once = reader.find("once")) out.once = once->get<std::string>();
+  if (const Json* once = reader.find("once")) out.once = text_of(*once);
   return out;
 }
 
@@ -49,7 +55,10 @@ std::vector<EmulatedDevice> emulated_gpus() {
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (only < 0 || only == static_cast<std::int64_t>(i)) out[i] = faulty;
     out[i].bytes = bytes;
-    if (architectures != nullptr) out[i].architecture = architectures->at(i).get<std::string>();
+    if (architectures == nullptr) continue;
+    if (!architectures->is_array() || architectures->size() != out.size())
+      throw UserError(std::string(kEmulatedGpus) + ": /architectures: one for each GPU, please");
+    out[i].architecture = text_of((*architectures)[i]);
   }
   return out;
 }
