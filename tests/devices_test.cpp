@@ -118,7 +118,7 @@ TEST_F(WithGpus, WhatCannotBeHadIsRefusedWithTheReason) {
     EXPECT_EQ(result.status, 2);
     EXPECT_THAT(result.output, HasSubstr(words)) << options;
   };
-  refused(one + " -j 3", "--executors has no effect beside resources.devices");
+  refused(one + " -j 3", "--executors has no effect on GPUs");
   refused(one + " --set resources.executors=3", "/resources/executors: has no effect");
   refused("--set resources.trials_per_device=3", "/resources/trials_per_device: has no effect");
   refused("--set resources.devices=gpu", "/resources/devices: should be \"auto\", \"cpu\" or");
