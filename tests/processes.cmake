@@ -6,8 +6,8 @@ add_library(fake_driver MODULE fake_driver.cpp)
 set_target_properties(fake_driver PROPERTIES PREFIX "" OUTPUT_NAME libnvidia-ml SUFFIX .so.1
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/fake_driver)
 target_link_libraries(fake_driver PRIVATE brood_options)
-brood_test(devices_test LIBS brood_engine brood_store LABELS processes)
-add_dependencies(devices_test brood fake_driver)
+brood_test(devices_test LIBS brood_engine brood_store LABELS processes PROGRAM)
+add_dependencies(devices_test fake_driver)
 target_compile_definitions(devices_test PRIVATE
   FAKE_DRIVER="$<TARGET_FILE:fake_driver>" FAKE_DRIVER_DIR="$<TARGET_FILE_DIR:fake_driver>")
 brood_test(transports_contract_test LIBS brood_trainers SOURCES transports_contract.cpp LABELS processes)
