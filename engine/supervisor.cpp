@@ -29,19 +29,20 @@ std::string seconds(Millis time) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
-// Of a trial, its worker included. No key of the config: it says something about the host, where
-// other programs run too.
-int processes_limit() {
+// Of a worker with all its slots, itself included; the variable is for one trial. No key of the
+// config: it says something about the host, where other programs run too.
+int processes_limit(const Setup& setup) {
   constexpr int kUsual = 1000;
+  const int trials = std::max(1, setup.trainer.slots);
   const char* const text = std::getenv("BROOD_MAX_PROCESSES");
-  if (text == nullptr) return kUsual;
+  if (text == nullptr) return kUsual * trials;
   int limit = 0;
   const char* const end = text + std::strlen(text);
   const auto [rest, wrong] = std::from_chars(text, end, limit);
   if (wrong != std::errc() || rest != end || limit < 0 || limit > 1'000'000)
     throw UserError(std::string("BROOD_MAX_PROCESSES is \"") + text +
                     "\": it takes the number of processes that a trial may have, 0 for no limit");
-  return limit;
+  return limit * trials;
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ void Supervisor::start_worker(int place) {
   children_[worker].place = place;
   ProcessLimits limits;
   limits.memory = memory_limit();
-  limits.processes = processes_limit() * std::max(1, setup_->trainer.slots);
+  limits.processes = processes_limit(*setup_);
   if (!setup_->log_dir.empty())
     limits.log = setup_->log_dir + "/worker_" + std::to_string(node_) + "_" +
                  std::to_string(worker) + ".log";
@@ -157,8 +158,7 @@ Lost Supervisor::lost(int worker, const Child& child, const Exit& exit) const {
     out.why = "the worker wrote bytes into its control socket that are no frames";
   } else if (exit.over_processes) {
     out.cause = Cause::memory;
-    out.why = "more than " +
-              std::to_string(processes_limit() * std::max(1, setup_->trainer.slots)) +
+    out.why = "more than " + std::to_string(processes_limit(*setup_)) +
               " processes at a time (BROOD_MAX_PROCESSES): it starts them without end, or needs a "
               "greater limit";
   } else if (exit.over_memory) {
