@@ -10,6 +10,7 @@
 #include "cli/config_metrics.h"
 #include "cli/config_space.h"
 #include "cli/config_trainer.h"
+#include "cli/places.h"
 #include "engine/suggest.h"
 #include "engine/units.h"
 #include "strategies/strategies.h"
@@ -145,7 +146,7 @@ class Reader {
       for (const JsonPlace& name : list->elements()) names.push_back(*name.text());
       if (list->text() == "cpu") names.emplace_back("cpu");
     }
-    const bool gpus = !names.empty() && names.front() != "cpu";
+    const bool gpus = are_gpus(names);
     if (gpus && spec_.resources.executors)
       block.problem("executors",
                     "has no effect beside devices: the trials at a time are the devices times "
@@ -157,7 +158,7 @@ class Reader {
   // Only where the trainer can use them; never silently elsewhere.
   void require_use_of_devices() {
     const Resources& r = spec_.resources;
-    const bool cnn = spec_.trainer_name == "cnn", cpu = !r.devices.empty() && r.devices[0] == "cpu";
+    const bool cnn = spec_.trainer_name == "cnn", cpu = !r.devices.empty() && !are_gpus(r.devices);
     // Chosen when the run starts, unless the number of executors is told.
     const bool automatic = cnn && r.devices.empty() && !r.executors;
     if (r.trials_per_device > 0 && cpu)

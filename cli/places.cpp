@@ -100,7 +100,7 @@ void take_named(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds
 // What the config says of GPUs, where "auto" came to CPU cores.
 void require_use_on_cpus(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
   const std::string reason = out.no_gpu.empty() ? "" : ": " + out.no_gpu;
-  if (parse_json(spec.trainer).value("precision", Json()) == "bf16") {
+  if (asks_for_bf16(spec)) {
     const std::string why =
         "/trainer/precision: bf16 is for GPUs, and the trials would train on "
         "CPU cores here" +
@@ -112,7 +112,39 @@ void require_use_on_cpus(const ExperimentSpec& spec, const GroundsWanted& wanted
     out.notes.push_back("trials_per_device has no effect, trials train on CPU cores" + reason);
 }
 
+struct Largest {
+  std::uint64_t bytes = 1, shared = 0;
+};
+
+// Of a sample of the points that may be tried.
+Largest largest_of(const ExperimentSpec& spec, const Planner& planner) {
+  Rng rng(spec.seed, 0, Purpose::simulate);
+  Largest out;
+  for (int i = 0; i < kSample; ++i) {
+    const Estimate estimate = planner.estimate(spec.space.mask(spec.space.sample(rng)));
+    if (!estimate.infeasible.empty()) continue;
+    out.shared = std::max(out.shared, estimate.shared_bytes);
+    const auto limit = spec.resources.memory_per_trial;
+    if (!limit || estimate.bytes <= *limit) out.bytes = std::max(out.bytes, estimate.bytes);
+  }
+  return out;
+}
+
+// For "trials_per_device": "auto": so many of the largest trials as fit.
+int fitting_trials(const ExperimentSpec& spec, const Planner& planner, const Grounds& grounds) {
+  const std::uint64_t room = memory_of(grounds);
+  if (room == 0) return kFusedMax;
+  const Largest largest = largest_of(spec, planner);
+  if (room <= largest.shared + largest.bytes) return 1;
+  return static_cast<int>(
+      std::min<std::uint64_t>((room - largest.shared) / largest.bytes, kFusedMax));
+}
+
 }  // namespace
+
+bool asks_for_bf16(const ExperimentSpec& spec) {
+  return parse_json(spec.trainer).value("precision", Json()) == "bf16";
+}
 
 Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted) {
   Grounds out;
@@ -146,28 +178,6 @@ std::uint64_t default_memory(std::uint64_t bytes) { return (bytes / 10 * 9) >> 2
 
 std::uint64_t memory_of(const Grounds& grounds) { return grounds.bytes / 10 * 9; }
 
-namespace {
-
-struct Largest {
-  std::uint64_t bytes = 1, shared = 0;
-};
-
-// Of a sample of the points that may be tried.
-Largest largest_of(const ExperimentSpec& spec, const Planner& planner) {
-  Rng rng(spec.seed, 0, Purpose::simulate);
-  Largest out;
-  for (int i = 0; i < kSample; ++i) {
-    const Estimate estimate = planner.estimate(spec.space.mask(spec.space.sample(rng)));
-    if (!estimate.infeasible.empty()) continue;
-    out.shared = std::max(out.shared, estimate.shared_bytes);
-    const auto limit = spec.resources.memory_per_trial;
-    if (!limit || estimate.bytes <= *limit) out.bytes = std::max(out.bytes, estimate.bytes);
-  }
-  return out;
-}
-
-}  // namespace
-
 std::uint64_t memory_beside_images(const ExperimentSpec& spec, const Grounds& grounds,
                                    const Planner& planner) {
   const std::uint64_t room = memory_of(grounds);
@@ -175,15 +185,6 @@ std::uint64_t memory_beside_images(const ExperimentSpec& spec, const Grounds& gr
   constexpr std::uint64_t kLeast = 2 << 20;  // none at all would mean no limit
   const std::uint64_t images = largest_of(spec, planner).shared;
   return room < images + kLeast ? kLeast : room - images;
-}
-
-int fitting_trials(const ExperimentSpec& spec, const Planner& planner, std::uint64_t device_bytes) {
-  if (device_bytes == 0) return kFusedMax;
-  const Largest largest = largest_of(spec, planner);
-  const std::uint64_t room = device_bytes / 10 * 9;
-  if (room <= largest.shared + largest.bytes) return 1;
-  return static_cast<int>(
-      std::min<std::uint64_t>((room - largest.shared) / largest.bytes, kFusedMax));
 }
 
 Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Grounds& grounds,
@@ -198,7 +199,7 @@ Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Gr
                       "resources.trials_per_device; leave it out");
     here = spec.resources.trials_per_device;
     out.choose = here == 0 && spec.trainer_name == "cnn";
-    if (here == 0) here = out.choose ? fitting_trials(spec, planner, grounds.bytes) : 1;
+    if (here == 0) here = out.choose ? fitting_trials(spec, planner, grounds) : 1;
     out.from = (out.choose ? "up to " : "") + std::to_string(here) + " on each of " +
                listed(grounds.devices);
   } else {

@@ -12,6 +12,14 @@
 
 namespace brood {
 
+// Are these GPUs, by name or {"auto"}? Not when empty, or the CPU.
+inline bool are_gpus(const std::vector<std::string>& devices) {
+  return !devices.empty() && devices.front() != "cpu";
+}
+
+// Does the trainer's block ask for bf16, which only a GPU computes in?
+bool asks_for_bf16(const ExperimentSpec& spec);
+
 // What `resources.devices` comes to.
 struct Grounds {
   std::vector<std::string> devices;  // for the controller; empty: executors without a device
@@ -23,7 +31,7 @@ struct Grounds {
   std::string no_gpu;                // why "auto" came to CPU cores; empty: it did not
   std::string warning;  // what must be read before a number is believed; empty: nothing
 
-  bool on_gpus() const { return !devices.empty() && devices.front() != "cpu"; }
+  bool on_gpus() const { return are_gpus(devices); }
 };
 
 struct GroundsWanted {
@@ -60,8 +68,5 @@ struct Places {
 Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Grounds& grounds,
                  const Planner& planner, std::optional<int> asked, int otherwise,
                  const std::string& called);
-
-// For "trials_per_device": "auto": so many of the largest trials as fit.
-int fitting_trials(const ExperimentSpec& spec, const Planner& planner, std::uint64_t device_bytes);
 
 }  // namespace brood

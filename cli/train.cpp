@@ -9,12 +9,12 @@
 #include "cli/asked.h"
 #include "cli/chosen_point.h"
 #include "cli/config.h"
+#include "cli/places.h"
 #include "cli/run.h"
 #include "cli/same_data.h"
 #include "cli/train_network.h"
 #include "engine/device.h"
 #include "engine/error.h"
-#include "engine/json_library.h"
 #include "engine/rng.h"
 #include "trainers/trainers.h"
 
@@ -35,9 +35,8 @@ TrainJob job_of_config(const TrainOptions& options) {
     throw UserError("--experiment goes with --trial; a config has one experiment");
   const ExperimentSpec spec = read_config(options.where.database, options.overrides);
   const auto& devices = spec.resources.devices;
-  const bool gpus = !devices.empty() && devices.front() != "cpu";
-  if (spec.trainer_name == "cnn" &&
-      (gpus || parse_json(spec.trainer).value("precision", Json()) == "bf16"))
+  const bool gpus = are_gpus(devices);
+  if (spec.trainer_name == "cnn" && (gpus || asks_for_bf16(spec)))
     throw UserError(spec.file + ": asks for " + (gpus ? devices.front() : "bf16") + kOnlyCpus +
                     "say --set resources.devices=cpu --set trainer.precision=auto, or use `brood "
                     "run`");
