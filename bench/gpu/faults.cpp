@@ -345,10 +345,5 @@ int run(int argc, char** argv) {
 }  // namespace brood::cnn::cuda
 
 int main(int argc, char** argv) {
-  try {
-    return brood::cnn::cuda::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "gpu_faults: %s\n", error.what());
-    return 2;
-  }
+  return brood::cnn::cuda::run_bench("gpu_faults", brood::cnn::cuda::run, argc, argv);
 }

@@ -203,10 +203,5 @@ int run(int argc, char** argv) {
 }  // namespace brood::cnn::cuda
 
 int main(int argc, char** argv) {
-  try {
-    return brood::cnn::cuda::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "gpu_speed: %s\n", error.what());
-    return 2;
-  }
+  return brood::cnn::cuda::run_bench("gpu_speed", brood::cnn::cuda::run, argc, argv);
 }

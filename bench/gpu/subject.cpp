@@ -1,7 +1,9 @@
 #include "bench/gpu/subject.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -176,6 +178,15 @@ int Subject::launches() const {
   const DeviceMemory memory =
       make_device_memory(plan, moment_count(spec_.optimizer), false, precision_);
   return static_cast<int>(make_program(plan, memory, DeviceData()).train.size());
+}
+
+int run_bench(const char* name, int (*run)(int, char**), int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", name, error.what());
+    return 2;
+  }
 }
 
 }  // namespace brood::cnn::cuda

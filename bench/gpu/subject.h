@@ -57,4 +57,7 @@ class Subject {
   Precision precision_ = Precision::bf16;
 };
 
+// The main of a bench: the status of `run`, or 2 with what was thrown on standard error.
+int run_bench(const char* name, int (*run)(int, char**), int argc, char** argv);
+
 }  // namespace brood::cnn::cuda
