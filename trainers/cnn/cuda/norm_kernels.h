@@ -99,6 +99,16 @@ BROOD_KERNEL(kThreads) norm_prepare(const NormArguments args) {
       slot.at<float>(args.shift)[channel] - mean * scale;
 }
 
+// 0 for lanes without a channel.
+BROOD_DEVICE float normalised(const SlotAccess& slot, const NormArguments& args, int channel,
+                              float x) {
+  float value = 0.0F;
+  if (channel < args.x.channels)
+    value = x * norm_array(slot, args, NormArray::scale)[channel] +
+            norm_array(slot, args, NormArray::shift)[channel];
+  return args.relu && value <= 0.0F ? 0.0F : value;
+}
+
 // A thread for each Lanes.
 template <class T>
 BROOD_KERNEL(kThreads)
@@ -109,13 +119,7 @@ norm_forward(const NormArguments args) {
   if (!e.exists) return;
   Lanes<T> lanes = lanes_at(slot.at<T>(args.x), e.index);
   BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) {
-    const int channel = e.channel + i;
-    float value = 0.0F;
-    if (channel < args.x.channels)
-      value = lanes.value[i] * norm_array(slot, args, NormArray::scale)[channel] +
-              norm_array(slot, args, NormArray::shift)[channel];
-    if (args.relu && value <= 0.0F) value = 0.0F;
-    lanes.value[i] = value;
+    lanes.value[i] = normalised(slot, args, e.channel + i, lanes.value[i]);
   }
   put_lanes(slot.at<T>(args.y), e.index, lanes, false);
 }

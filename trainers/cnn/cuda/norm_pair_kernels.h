@@ -120,12 +120,7 @@ norm_add_forward(const NormAddArguments args) {
   Lanes<T> lanes = lanes_at(slot.at<T>(norm.x), e.index);
   const Lanes<T> other = lanes_at(slot.at<T>(args.other), e.index);
   BROOD_UNROLL for (int i = 0; i < Lanes<T>::kCount; ++i) {
-    const int channel = e.channel + i;
-    float value = 0.0F;
-    if (channel < norm.x.channels)
-      value = lanes.value[i] * norm_array(slot, norm, NormArray::scale)[channel] +
-              norm_array(slot, norm, NormArray::shift)[channel];
-    if (norm.relu && value <= 0.0F) value = 0.0F;
+    const float value = normalised(slot, norm, e.channel + i, lanes.value[i]);
     const float sum = to_float(from_float<T>(value)) + other.value[i];
     lanes.value[i] = args.relu && sum <= 0.0F ? 0.0F : sum;
   }
