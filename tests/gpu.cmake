@@ -13,3 +13,8 @@ endif()
 brood_test(gpu_fused_test LIBS brood_cnn SOURCES trainers_drive.cpp LABELS gpu)
 brood_test(gpu_turns_test LIBS brood_cnn LABELS gpu)
 brood_test(gpu_run_test LIBS brood_engine brood_store LABELS gpu PROGRAM)
+# Where there is a toolkit: every kernel compiles, and none takes more registers than before.
+if(BROOD_NVCC AND NOT BROOD_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME cuda_budget COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-cuda)
+  set_tests_properties(cuda_budget PROPERTIES LABELS gpu TIMEOUT 900 ENVIRONMENT NVCC=${BROOD_NVCC})
+endif()
