@@ -6,6 +6,7 @@
 #include "trainers/cnn/cuda/arguments.h"
 #include "trainers/cnn/cuda/launch_list.h"
 #include "trainers/cnn/cuda/step_arguments.h"
+#include "trainers/cnn/cuda/tensor_launch.h"
 
 namespace brood::cnn::cuda {
 
@@ -234,48 +235,20 @@ class Builder : private LaunchList {
     add(KernelId::pack_weights, blocks(most, kThreads), both ? 2 : 1, kThreads, 0, a);
   }
 
-  // first: the kernel for 16 columns, which those for 32 and 64 follow.
-  void tensor_product(KernelId first, std::int64_t tiles, const TensorArguments& a) {
-    const int columns = tensor_columns(a.to.pitch);
-    const auto kernel = static_cast<KernelId>(static_cast<int>(first) + (columns == 16   ? 0
-                                                                         : columns == 32 ? 1
-                                                                                         : 2));
-    add(kernel, static_cast<int>(tiles), blocks(a.to.pitch, columns), tensor_threads(columns),
-        tensor_shared_bytes(columns, a.kernel_height * a.kernel_width), a);
+  template <class Arguments>
+  void add_tensor(const TensorLaunch& launch, const Arguments& arguments) {
+    add(launch.kernel, launch.x, launch.y, launch.threads, launch.shared_bytes, arguments);
   }
 
-  // False: another kernel does it.
-  bool halo_product(const Step& step, const TensorArguments& product, bool turned) {
+  void tensor_product(const Step& step, const TensorArguments& product, bool gradient) {
+    const TensorLaunch launch = tensor_launch(step, product, plan_.batch_size, gradient);
+    if (!launch.is_halo()) return add_tensor(launch, product);
     HaloArguments a{};
-    const int depth = product.from.pitch, columns = halo_columns(product.to.pitch);
-    if (!make_halo_shape(step, product.from, product.to, a.shape)) return false;
-    const int bytes = halo_shared_bytes(halo_pixels(a.shape, product.from.width), depth, columns);
-    if ((depth != 16 && depth != 32 && depth != 64) || bytes > kSharedBytesMax) return false;
     a.product = product;
-    a.turned = turned;
+    a.shape = launch.halo;
     a.tiles_per_block = kHaloTilesPerBlock;
-    const std::int64_t tiles = std::int64_t{1} * blocks(batch(), a.shape.images) *
-                               blocks(product.from.height, a.shape.rows);
-    const int kernel = (depth == 16 ? 0 : depth == 32 ? 2 : 4) + columns / 32;
-    add(static_cast<KernelId>(static_cast<int>(KernelId::halo_16_16) + kernel),
-        blocks(tiles, a.tiles_per_block), blocks(product.to.pitch, columns), kHaloThreads, bytes,
-        a);
-    return true;
-  }
-
-  // The same of a weight gradient.
-  bool halo_gradient(const Step& step, const ProductArguments& product, int parts) {
-    HaloGradientArguments a{};
-    a.product = product;
-    if (!make_halo_shape(step, product.x, product.y, a.shape)) return false;
-    const int inputs = halo_columns(product.x.pitch), outputs = halo_columns(product.y.pitch);
-    const int bytes = halo_gradient_bytes(halo_pixels(a.shape, product.x.width), inputs, outputs);
-    if (bytes > kSharedBytesMax) return false;
-    add(static_cast<KernelId>(static_cast<int>(KernelId::halo_gradient_16_16) + inputs / 32 * 2 +
-                              outputs / 32),
-        blocks(product.x.pitch, inputs) * blocks(product.y.pitch, outputs), parts,
-        halo_gradient_threads(inputs, outputs), bytes, a);
-    return true;
+    a.turned = gradient;
+    add_tensor(launch, a);
   }
 
   void tensor_forward(const Step& step) {
@@ -285,8 +258,7 @@ class Builder : private LaunchList {
     a.packed = memory_.packed[index(step)];
     a.bias = weight(step.bias);
     a.relu = step.relu;
-    if (!halo_product(step, a, false))
-      tensor_product(KernelId::tensor_forward_16, blocks(pixels(a.to), kTensorRows), a);
+    tensor_product(step, a, false);
   }
 
   void tensor_input_gradient(const Step& step) {
@@ -295,24 +267,16 @@ class Builder : private LaunchList {
     a.to = as_pixel(step, slope(step.inputs.front()));
     a.packed = memory_.packed_gradient[index(step)];
     a.accumulate = accumulate(step.inputs.front());
-    if (halo_product(step, a, true)) return;
-    // Pixels by the remainders of their places, as the kernel has them.
-    std::int64_t tiles = 0;
-    for (int row = 0; row < a.stride_height; ++row)
-      for (int column = 0; column < a.stride_width; ++column)
-        tiles += blocks(std::int64_t{1} * batch() * blocks(a.to.height - row, a.stride_height) *
-                            blocks(a.to.width - column, a.stride_width),
-                        kTensorRows);
-    tensor_product(KernelId::tensor_input_gradient_16, tiles, a);
+    tensor_product(step, a, true);
   }
 
-  void tensor_weight_gradient(const Step& step, const ProductArguments& a, int parts) {
-    if (halo_gradient(step, a, parts)) return;
-    const int columns = gradient_columns(a.y.channels);
-    const std::int64_t rows = std::int64_t{1} * a.kernel_height * a.kernel_width * a.x.pitch;
-    add(columns == 32 ? KernelId::tensor_weight_gradient_32 : KernelId::tensor_weight_gradient_64,
-        blocks(rows, kGradientRows) * blocks(a.y.channels, columns), parts, kGradientThreads,
-        gradient_shared_bytes(columns), a);
+  void tensor_weight_gradient(const Step& step, const ProductArguments& product, int parts) {
+    const TensorLaunch launch = tensor_gradient_launch(step, product, parts);
+    if (!launch.is_halo()) return add_tensor(launch, product);
+    HaloGradientArguments a{};
+    a.product = product;
+    a.shape = launch.halo;
+    add_tensor(launch, a);
   }
 
   NormArguments norm_arguments(const Step& step) const {
