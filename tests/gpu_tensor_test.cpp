@@ -80,7 +80,7 @@ std::vector<Launch> until_gradient_of(const FusedTrials& trials, int tensor, con
     if (launch.kernel < KernelId::tensor_forward_16 || launch.kernel > KernelId::halo_64_32)
       continue;
     TensorArguments a{};  // what the arguments of both kinds begin with
-    std::memcpy(&a, launch.arguments, sizeof(a));
+    std::memcpy(&a, launch.arguments.data(), sizeof(a));
     if (a.to.offset == trials.memory.slopes[z(tensor)].offset) return out;
   }
   ADD_FAILURE() << "no launch for " << step.pointer;
@@ -203,6 +203,53 @@ TEST(TensorCores, AddUpTheWeightGradientsOfChunks) {
     spec.layers = {layer(LayerKind::conv, 3, 1), layer(LayerKind::conv, 5, kernel)};
     ASSERT_LT(images_per_chunk(8 * 8), 70);
     expect_exact_products(spec, {8, 8, 1, 3, 80, 1, 0}, 1);
+  }
+}
+
+// Layers of any shape, more of them than one launch has entries: what lies packed is the weights.
+TEST(TensorCores, ReadTheWeightsOfEveryLayerInBothOrders) {
+  RandomLayers random(3);
+  NetworkSpec spec;
+  spec.batch_size = 1;
+  spec.layers = {layer(LayerKind::conv, 40, 2)};
+  while (spec.layers.size() < kTableMax)
+    spec.layers.push_back(layer(LayerKind::conv, random.between(1, 7), random.between(1, 2)));
+  spec.layers.push_back(layer(LayerKind::dense, 70));
+  const DataShape shape{2, 3, 1, 3, 1, 1, 0};
+  const MadeUpData data(shape, 1);
+  FusedTrials trials(spec, data, 1, Precision::bf16);
+  ASSERT_EQ(trials.plan.infeasible, "");
+  trials.admit(0, spec, 9);
+  std::vector<Launch> packing;
+  for (const Launch& launch : trials.program.train)
+    if (launch.kernel == KernelId::pack_weights) packing.push_back(launch);
+  EXPECT_EQ(packing.size(), 2U);
+  trials.run(packing, {0}, Order::permuted);
+  for (std::size_t i = 0; i < trials.plan.steps.size(); ++i) {
+    const Step& step = trials.plan.steps[i];
+    const Tensor& x = trials.memory.values[z(step.inputs.front())];
+    const Tensor& y = trials.memory.values[z(step.output)];
+    if (step.weight < 0) continue;
+    SCOPED_TRACE("step " + std::to_string(i));
+    const std::vector<float> weight = trials.parameter(0, z(step.weight));
+    const bool dense = step.op == Step::Op::dense;
+    const int taps = dense ? x.height * x.width : step.kernel_height * step.kernel_width;
+    const auto* forward = reinterpret_cast<const Bf16*>(trials.floats(0, trials.memory.packed[i]));
+    const std::int64_t place = trials.memory.packed_gradient[i];
+    const auto* gradient = reinterpret_cast<const Bf16*>(trials.floats(0, place));
+    for (int t = 0; t < taps; ++t)
+      for (int in = 0; in < x.pitch; ++in)
+        for (int out = 0; out < y.pitch; ++out) {
+          const bool exists = in < x.channels && out < y.channels;
+          const float wanted = exists ? weight[z((t * x.channels + in) * y.channels + out)] : 0.0F;
+          const auto bits = from_float<Bf16>(wanted).bits;
+          if (out < y.channels) {
+            ASSERT_EQ(forward[(out * taps + t) * x.pitch + in].bits, bits);
+          }
+          if (place < 0 || (!dense && in >= x.channels)) continue;
+          const int row = dense ? t * x.pitch + in : in * taps + t;
+          ASSERT_EQ(gradient[row * y.pitch + out].bits, bits);
+        }
   }
 }
 

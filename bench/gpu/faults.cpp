@@ -68,7 +68,7 @@ class Faulty final : public Runtime {
     if (fault_ == Fault::illegal_address) {
       for (Launch& launch : last_) {
         Group group;
-        std::memcpy(&group, launch.arguments, sizeof group);
+        std::memcpy(&group, launch.arguments.data(), sizeof group);
         group.base = nullptr;
         launch.bind(group, launch.z);
       }

@@ -182,21 +182,27 @@ struct UpdateArguments {
   std::int64_t count, state_count;
 };
 
-// Weights as tensor cores read them: bf16 [rows][taps][lanes], padded with zeros. Of a layer's
-// [tap][input][column]: rows are columns and lanes inputs, or the other way round for the input
-// gradient. Of a dense layer's input gradient a row is a tap's input, padded like the image.
-enum class PackKind : std::int32_t { forward, input_gradient, dense_input_gradient };
-struct PackOrder {
-  std::int64_t packed;
-  std::int32_t taps, rows, lanes;
-  PackKind kind;
-};
-struct PackArguments {
+// Many layers in one launch: each entry has the blocks from its first_block on.
+constexpr int kTableMax = 64;
+template <class Entry>
+struct TableArguments {
   Group group;
-  std::int64_t weight;
-  std::int32_t inputs, columns, input_pitch;
-  PackOrder orders[2];  // forward, and for the input gradient: rows 0 where there is none
+  std::int32_t count;
+  Entry entries[kTableMax];
 };
+
+// A layer's weights, [tap][input][column], as tensor cores read them: bf16 [row][tap][lane], padded
+// with zeros. Rows are columns and lanes inputs, or the other way round for the input gradient. Of
+// a dense layer's input gradient a row is a tap's input, padded like the image.
+struct PackEntry {
+  std::int64_t weight, forward, gradient;  // gradient: -1 where there is none
+  std::int32_t taps, inputs, columns, input_pitch, column_pitch;
+  std::int32_t dense;
+  std::int32_t first_block;
+};
+using PackArguments = TableArguments<PackEntry>;
+constexpr int kPackTile = 32;  // inputs and columns of a tap that a block takes
+constexpr int kPackSharedBytes = 4 * kPackTile * (kPackTile + 1);
 
 // A product on tensor cores. from is read, to written: x and y, or their gradients the other way
 // round. A dense layer's image is one pixel with all its lanes as channels.

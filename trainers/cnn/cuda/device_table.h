@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <type_traits>
 
 #include "trainers/cnn/cuda/launch.h"
@@ -12,14 +13,14 @@ class DeviceTable {
  public:
   struct Kernel {
     const void* function = nullptr;
-    int argument_bytes = 0;
+    std::size_t argument_bytes = 0;
   };
 
   template <class Arguments>
   void operator()(KernelId id, void (*fp32)(Arguments), void (*bf16)(Arguments), bool) {
     auto& kernels = kernels_[static_cast<std::size_t>(id)];
-    kernels[0] = {reinterpret_cast<const void*>(fp32), static_cast<int>(sizeof(Arguments))};
-    kernels[1] = {reinterpret_cast<const void*>(bf16), static_cast<int>(sizeof(Arguments))};
+    kernels[0] = {reinterpret_cast<const void*>(fp32), sizeof(Arguments)};
+    kernels[1] = {reinterpret_cast<const void*>(bf16), sizeof(Arguments)};
   }
 
   const Kernel& at(KernelId id, Precision precision) const {

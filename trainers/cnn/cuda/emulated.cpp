@@ -21,7 +21,7 @@ namespace {
 
 struct Emulated {
   std::function<void(const void* arguments)> call;
-  int argument_bytes = 0;
+  std::size_t argument_bytes = 0;
   bool cooperates = true;
 };
 
@@ -62,7 +62,7 @@ class Table {
     return {[kernel](const void* arguments) {
               kernel(*static_cast<const std::remove_const_t<Arguments>*>(arguments));
             },
-            static_cast<int>(sizeof(Arguments)), cooperates};
+            sizeof(Arguments), cooperates};
   }
 
   std::array<Entry, static_cast<std::size_t>(KernelId::count)> entries_;
@@ -73,13 +73,13 @@ class Table {
 void run_emulated(const Launch& launch, emulator::Order order) {
   static const Table table;
   const Emulated& kernel = table.at(launch);
-  if (!kernel.call || kernel.argument_bytes != launch.argument_bytes)
+  if (!kernel.call || kernel.argument_bytes != launch.arguments.size())
     throw std::logic_error(launch.what + ": arguments of another kernel");
   if (launch.x < 1 || launch.y < 1 || launch.z < 1) return;
   try {
     emulator::run(
         {launch.x, launch.y, launch.z, launch.threads, launch.shared_bytes, kernel.cooperates},
-        [&] { kernel.call(launch.arguments); }, order);
+        [&] { kernel.call(launch.arguments.data()); }, order);
   } catch (const std::logic_error& problem) {
     throw std::logic_error(launch.what + ": " + problem.what());
   }

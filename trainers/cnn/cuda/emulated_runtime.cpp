@@ -137,7 +137,7 @@ class EmulatedRuntime final : public Runtime {
     if (launches_ == device_.fault_launch) return true;
     if (device_.fault_learning_rate == 0.0 || launch.kernel != KernelId::begin_step) return false;
     Group group;
-    std::memcpy(&group, launch.arguments, sizeof group);
+    std::memcpy(&group, launch.arguments.data(), sizeof group);
     for (int z = 0; z < launch.z; ++z) {
       if (group.active[z] < 0) continue;
       SlotState state;

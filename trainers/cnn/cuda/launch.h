@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "trainers/cnn/cuda/emulator.h"
 
@@ -91,25 +92,24 @@ struct Group {
 };
 
 struct Launch {
-  static constexpr int kArgumentBytes = 248;
+  static constexpr int kArgumentBytes = 4096;  // at most, of every device
 
   KernelId kernel = KernelId::count;
   Precision precision = Precision::fp32;
   int x = 1, y = 1, z = 1;  // blocks; z: trials
   int threads = 1, shared_bytes = 0;
-  int argument_bytes = 0;
   // Of the kernel's one parameter, a struct of arguments.h that begins with a Group.
-  alignas(16) unsigned char arguments[kArgumentBytes] = {};
+  std::vector<unsigned char> arguments;
   std::string what;  // for messages: "layers.0: conv forward"
 
   template <class Arguments>
   void set(const Arguments& from) {
     static_assert(std::is_trivially_copyable_v<Arguments> && sizeof(Arguments) <= kArgumentBytes);
-    argument_bytes = static_cast<int>(sizeof(Arguments));
-    std::memcpy(arguments, &from, sizeof(Arguments));
+    arguments.resize(sizeof(Arguments));
+    std::memcpy(arguments.data(), &from, sizeof(Arguments));
   }
   void bind(const Group& group, int trials) {
-    std::memcpy(arguments, &group, sizeof(Group));
+    std::memcpy(arguments.data(), &group, sizeof(Group));
     z = trials;
   }
 };

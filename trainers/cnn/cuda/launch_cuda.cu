@@ -47,10 +47,10 @@ int prepare_kernels() {
 
 int launch_cuda(const Launch& launch, void* stream) {
   const DeviceTable::Kernel& kernel = table().at(launch.kernel, launch.precision);
-  if (!kernel.function || kernel.argument_bytes != launch.argument_bytes)
+  if (!kernel.function || kernel.argument_bytes != launch.arguments.size())
     return cudaErrorInvalidValue;
   if (launch.x < 1 || launch.y < 1 || launch.z < 1) return cudaSuccess;
-  void* parameters[] = {const_cast<unsigned char*>(launch.arguments)};
+  void* parameters[] = {const_cast<unsigned char*>(launch.arguments.data())};
   return cudaLaunchKernel(kernel.function,
                           dim3(static_cast<unsigned>(launch.x), static_cast<unsigned>(launch.y),
                                static_cast<unsigned>(launch.z)),

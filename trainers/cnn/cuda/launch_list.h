@@ -77,6 +77,24 @@ class LaunchList {
     add(kernel, blocks(count, kChannelLanes), 1, kThreads, kSumSharedBytes, arguments);
   }
 
+  // All entries in as few launches as hold them; blocks_of: the blocks of an entry.
+  template <class Entry, class BlocksOf>
+  void table(KernelId kernel, int shared_bytes, const std::vector<Entry>& entries,
+             const BlocksOf& blocks_of) {
+    name("");
+    TableArguments<Entry> a{};
+    std::int64_t next = 0;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Entry& entry = a.entries[a.count++] = entries[i];
+      entry.first_block = static_cast<std::int32_t>(next);
+      next += blocks_of(entry);
+      if (a.count < kTableMax && i + 1 < entries.size()) continue;
+      add(kernel, static_cast<int>(next), 1, kThreads, shared_bytes, a);
+      a.count = 0;
+      next = 0;
+    }
+  }
+
   void product(KernelId kernel, std::int64_t rows, std::int64_t columns, int parts,
                const ProductArguments& arguments) {
     add(kernel, blocks(rows, kTileRows) * blocks(columns, kTileColumns), parts, kProductThreads,

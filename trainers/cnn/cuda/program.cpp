@@ -42,7 +42,7 @@ class Builder : private LaunchList {
     draw.width = plan_.data.width;
     begin(KernelId::draw_changes, blocks(batch(), kThreads), kThreads, draw);
     gather(KernelId::gather_train, data_.train, 0);
-    for (const Step& step : plan_.steps) pack(step);
+    pack();
     for (const Step& step : plan_.steps) forward(step);
     loss(0);
     for (std::size_t i = plan_.steps.size(); i-- > 0;) backward(plan_.steps[i]);
@@ -55,7 +55,7 @@ class Builder : private LaunchList {
     if (part.count == 0) return {};
     begin(KernelId::begin_evaluation, 1, kThreads, step_arguments(index, part.count));
     gather(KernelId::gather_evaluation, part, index);
-    for (const Step& step : plan_.steps) pack(step);
+    pack();
     for (const Step& step : plan_.steps) forward(step);
     loss(index);
     begin(KernelId::end_evaluation, 1, 1, step_arguments(index, part.count));
@@ -209,30 +209,19 @@ class Builder : private LaunchList {
 
   bool tensor(const Step& step) const { return uses_tensor_cores(step, memory_.precision); }
 
-  // The weights of this batch in both orders.
-  void pack(const Step& step) {
-    if (!tensor(step)) return;
-    name(step.pointer);
-    const Tensor &x = input(step), &y = output(step);
-    const bool dense = step.op == Step::Op::dense;
-    PackArguments a{};
-    a.weight = weight(step.weight);
-    a.inputs = x.channels;
-    a.columns = y.channels;
-    a.input_pitch = x.pitch;
-    const int taps = dense ? x.height * x.width : step.kernel_height * step.kernel_width;
-    a.orders[0] = {memory_.packed[index(step)], taps, y.channels, x.pitch, PackKind::forward};
-    const bool both = train_ && wanted(step.inputs.front());
-    if (both && dense)
-      a.orders[1] = {memory_.packed_gradient[index(step)], 1, taps * x.pitch, y.pitch,
-                     PackKind::dense_input_gradient};
-    else if (both)
-      a.orders[1] = {memory_.packed_gradient[index(step)], taps, x.channels, y.pitch,
-                     PackKind::input_gradient};
-    std::int64_t most = 0;
-    for (const PackOrder& order : a.orders)
-      most = std::max(most, std::int64_t{order.rows} * order.taps * order.lanes);
-    add(KernelId::pack_weights, blocks(most, kThreads), both ? 2 : 1, kThreads, 0, a);
+  // The weights of this batch as they are read there.
+  void pack() {
+    std::vector<PackEntry> entries;
+    for (const Step& step : plan_.steps) {
+      if (!tensor(step)) continue;
+      PackEntry entry = pack_entry(step, input(step), output(step));
+      entry.weight = weight(step.weight);
+      entry.forward = memory_.packed[index(step)];
+      if (train_ && wanted(step.inputs.front()))
+        entry.gradient = memory_.packed_gradient[index(step)];
+      entries.push_back(entry);
+    }
+    table(KernelId::pack_weights, kPackSharedBytes, entries, pack_blocks);
   }
 
   template <class Arguments>

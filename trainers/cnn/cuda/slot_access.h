@@ -32,6 +32,20 @@ class SlotAccess {
   unsigned char* bytes_;
 };
 
+// What block x of a launch for many layers does.
+template <class Entry>
+BROOD_DEVICE const Entry& entry_of_block(const TableArguments<Entry>& args) {
+  int at = 0, beyond = args.count;
+  while (beyond - at > 1) {
+    const int middle = (at + beyond) / 2;
+    if (args.entries[middle].first_block <= block_x())
+      at = middle;
+    else
+      beyond = middle;
+  }
+  return args.entries[at];
+}
+
 BROOD_DEVICE int image_pixels(const Tensor& tensor) { return tensor.height * tensor.width; }
 
 struct PixelPlace {

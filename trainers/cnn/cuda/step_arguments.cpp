@@ -61,6 +61,23 @@ TensorArguments tensor_arguments(const Step& step) {
   return a;
 }
 
+PackEntry pack_entry(const Step& step, const Tensor& x, const Tensor& y) {
+  PackEntry out{};
+  out.gradient = -1;
+  out.dense = step.op == Step::Op::dense;
+  out.taps = out.dense ? x.height * x.width : step.kernel_height * step.kernel_width;
+  out.inputs = x.channels;
+  out.columns = y.channels;
+  out.input_pitch = x.pitch;
+  out.column_pitch = y.pitch;
+  return out;
+}
+
+std::int64_t pack_blocks(const PackEntry& entry) {
+  const auto tiles = [](int lanes) { return (lanes + kPackTile - 1) / kPackTile; };
+  return std::int64_t{entry.taps} * tiles(entry.input_pitch) * tiles(entry.column_pitch);
+}
+
 bool make_halo_shape(const Step& step, const Tensor& x, const Tensor& y, HaloShape& out) {
   const bool square = step.op == Step::Op::conv && step.kernel_height == 3 &&
                       step.kernel_width == 3 && step.stride_height == 1 && step.stride_width == 1 &&

@@ -10,6 +10,8 @@ ProductArguments product_arguments(const Step& step, const Tensor& x, const Tens
 PoolArguments pool_arguments(const Step& step, const Tensor& x, const Tensor& y);
 ElementArguments element_arguments(const Step& step);
 TensorArguments tensor_arguments(const Step& step);
+PackEntry pack_entry(const Step& step, const Tensor& x, const Tensor& y);
+std::int64_t pack_blocks(const PackEntry& entry);
 
 // The tiles of halo_kernels.h; false: the step is none for them.
 bool make_halo_shape(const Step& step, const Tensor& x, const Tensor& y, HaloShape& out);

@@ -14,27 +14,35 @@ inline namespace BROOD_DEVICE_SPACE {
 
 constexpr int kChunk = 8;  // lanes
 
-// A thread for each lane of the packed weights; block y: the order.
+// A tile of a tap of some layer, read once and written in both orders.
 BROOD_KERNEL(kThreads) pack_weights(const PackArguments args) {
   const SlotAccess slot(args.group);
-  const PackOrder order = block_y() == 0 ? args.orders[0] : args.orders[1];
-  const int index = element_index(), row_size = order.taps * order.lanes;
-  if (slot.idle() || index >= order.rows * row_size) return;
-  const int row = index / row_size, in_row = index - row * row_size;
-  const int tap = in_row / order.lanes, lane = in_row - tap * order.lanes;
-  int place = tap, input = lane, column = row;
-  if (order.kind != PackKind::forward) {
-    input = row;
-    column = lane;
+  if (slot.idle()) return;
+  const PackEntry& layer = entry_of_block(args);
+  const int across = chunks_of(layer.column_pitch, kPackTile);
+  const int tiles = across * chunks_of(layer.input_pitch, kPackTile);
+  const int tile = block_x() - layer.first_block, tap = tile / tiles, in_tap = tile - tap * tiles;
+  const int input0 = in_tap / across * kPackTile, column0 = in_tap % across * kPackTile;
+  const int lane = thread_index() % kPackTile, first = thread_index() / kPackTile;
+  const float* weight = slot.at<float>(layer.weight) + tap * layer.inputs * layer.columns;
+  float* shared = shared_memory<float>();
+  for (int i = first; i < kPackTile; i += kThreads / kPackTile) {
+    const int input = input0 + i, column = column0 + lane;
+    const bool exists = input < layer.inputs && column < layer.columns;
+    const float value = exists ? weight[input * layer.columns + column] : 0.0F;
+    shared[i * (kPackTile + 1) + lane] = value;
+    if (layer.gradient < 0 || column >= layer.column_pitch) continue;
+    if (input >= (layer.dense ? layer.input_pitch : layer.inputs)) continue;
+    const int place = layer.dense ? tap * layer.input_pitch + input : input * layer.taps + tap;
+    slot.at<Bf16>(layer.gradient)[place * layer.column_pitch + column] = from_float<Bf16>(value);
   }
-  if (order.kind == PackKind::dense_input_gradient) {
-    place = row / args.input_pitch;
-    input = row - place * args.input_pitch;
+  sync_threads();
+  for (int i = first; i < kPackTile; i += kThreads / kPackTile) {
+    const int input = input0 + lane, column = column0 + i;
+    if (column < layer.columns && input < layer.input_pitch)
+      slot.at<Bf16>(layer.forward)[(column * layer.taps + tap) * layer.input_pitch + input] =
+          from_float<Bf16>(shared[lane * (kPackTile + 1) + i]);
   }
-  float value = 0.0F;
-  if (input < args.inputs && column < args.columns)
-    value = slot.at<float>(args.weight)[(place * args.inputs + input) * args.columns + column];
-  slot.at<Bf16>(order.packed)[index] = from_float<Bf16>(value);
 }
 
 // Where the chunk of a row lies in a tile with kChunks chunks a row.
@@ -389,7 +397,7 @@ tensor_weight_gradient(const ProductArguments args) {
 template <class Visit>
 void visit_tensor_kernels(Visit& visit) {
   // All of them work on bf16.
-  visit(KernelId::pack_weights, &pack_weights, &pack_weights, false);
+  visit(KernelId::pack_weights, &pack_weights, &pack_weights, true);
   const auto product = [&visit](KernelId id, void (*kernel)(TensorArguments)) {
     visit(id, kernel, kernel, true);
   };
