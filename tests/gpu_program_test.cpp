@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -194,6 +195,65 @@ TEST(DeviceMemory, AGradientIsKeptUntilItWasReadForTheLastTime) {
       owners.read(read);  // blocks read while others write
     }
   });
+}
+
+struct Part {
+  std::int64_t first = 0, bytes = 0;
+  std::size_t step = 0;
+};
+
+// Of gradients that are summed from chunks, as the launches say.
+std::vector<Part> partial_sums(const Built& built) {
+  std::vector<Part> out;
+  for (const Launch& launch : built.program.train) {
+    if (launch.kernel != KernelId::sum_partials) continue;
+    SumArguments a{};
+    std::memcpy(&a, launch.arguments.data(), sizeof a);
+    for (int i = 0; i < a.count; ++i) {
+      const SumEntry& entry = a.entries[i];
+      const auto& places = entry.bias ? built.memory.bias_partials : built.memory.weight_partials;
+      const auto step = std::find(places.begin(), places.end(), entry.partials);
+      EXPECT_NE(step, places.end());
+      const std::int64_t items = std::int64_t{1} * built.plan.batch_size * entry.items_per_sample;
+      const std::int64_t chunks = (items + entry.items_per_chunk - 1) / entry.items_per_chunk;
+      out.push_back({entry.partials, chunks * entry.count * (entry.bias ? 8 : 4),
+                     static_cast<std::size_t>(step - places.begin())});
+    }
+  }
+  return out;
+}
+
+bool overlap(std::int64_t first, std::int64_t bytes, std::int64_t other, std::int64_t other_bytes) {
+  return first < other + other_bytes && other < first + bytes;
+}
+
+TEST(DeviceMemory, SumsOfChunksLieWhereNoOtherIsAndNothingIsReadAnyMore) {
+  int summed = 0;
+  look_at_random_networks([&summed](const Built& built) {
+    // The step whose backward pass is the last that reads a value.
+    std::vector<std::size_t> read(built.plan.tensors.size(), built.plan.steps.size());
+    for (std::size_t i = built.plan.steps.size(); i-- > 0;) {
+      const auto reads = [&](int tensor) { read[static_cast<std::size_t>(tensor)] = i; };
+      const Step& step = built.plan.steps[i];
+      for (const int input : step.inputs) reads(input);
+      reads(step.output);
+      const int pair = built.memory.paired[i];
+      if (pair >= 0) reads(built.plan.steps[static_cast<std::size_t>(pair)].output);
+    }
+    const std::vector<Part> parts = partial_sums(built);
+    for (const Part& part : parts) {
+      ++summed;
+      EXPECT_EQ(part.first % 256, 0);
+      for (const Part& other : parts)
+        EXPECT_EQ(overlap(part.first, part.bytes, other.first, other.bytes), &part == &other);
+      for (const Piece& piece : pieces_of(built)) {
+        if (!overlap(part.first, part.bytes, piece.first, piece.bytes)) continue;
+        ASSERT_TRUE(piece.name.starts_with("value ")) << piece.name;
+        EXPECT_GT(read[std::stoul(piece.name.substr(6))], part.step) << piece.name;
+      }
+    }
+  });
+  EXPECT_GT(summed, 100);
 }
 
 // --- launches ---

@@ -71,7 +71,7 @@ void expect_close(const std::vector<double>& got, const std::vector<double>& wan
         << what << " " << i;
 }
 
-// The launches up to the one that leaves a tensor's gradient.
+// The launches up to the one that leaves a tensor's gradient, and the sums of chunks.
 std::vector<Launch> until_gradient_of(const FusedTrials& trials, int tensor, const Step& step) {
   std::vector<Launch> out;
   for (const Launch& launch : trials.program.train) {
@@ -81,7 +81,10 @@ std::vector<Launch> until_gradient_of(const FusedTrials& trials, int tensor, con
       continue;
     TensorArguments a{};  // what the arguments of both kinds begin with
     std::memcpy(&a, launch.arguments.data(), sizeof(a));
-    if (a.to.offset == trials.memory.slopes[z(tensor)].offset) return out;
+    if (a.to.offset != trials.memory.slopes[z(tensor)].offset) continue;
+    for (const Launch& other : trials.program.train)
+      if (other.kernel == KernelId::sum_partials) out.push_back(other);
+    return out;
   }
   ADD_FAILURE() << "no launch for " << step.pointer;
   return out;

@@ -100,14 +100,6 @@ struct ProductArguments {
   std::int32_t chunk;       // images of a partial weight gradient; 0: there are no partials
 };
 
-struct SumArguments {
-  Group group;
-  std::int64_t partials, to;
-  std::int64_t count;            // floats of one partial
-  std::int32_t items_per_chunk;  // of items_per_sample
-  std::int32_t items_per_sample;
-};
-
 struct MaskArguments {
   Group group;
   Tensor y, dy;
@@ -190,6 +182,17 @@ struct TableArguments {
   std::int32_t count;
   Entry entries[kTableMax];
 };
+
+// Sums of chunks that make a gradient: of a weight in floats, of a bias in doubles.
+struct SumEntry {
+  std::int64_t partials, to;
+  std::int32_t count;            // numbers of a chunk
+  std::int32_t items_per_chunk;  // of items_per_sample
+  std::int32_t items_per_sample;
+  std::int32_t bias;
+  std::int32_t first_block;
+};
+using SumArguments = TableArguments<SumEntry>;
 
 // A layer's weights, [tap][input][column], as tensor cores read them: bf16 [row][tap][lane], padded
 // with zeros. Rows are columns and lanes inputs, or the other way round for the input gradient. Of

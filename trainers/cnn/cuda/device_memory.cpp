@@ -74,6 +74,7 @@ class Builder {
       out_.values.push_back(tensor(plan_.tensors[t]));
       if (stored[t]) out_.values.back().offset = add(bytes_of(out_.values.back()));
     }
+    gradient_partials();
     slopes();
     for (const Step& step : plan_.steps) saved(step);
     for (const Step& step : plan_.steps) packed(step);
@@ -130,24 +131,80 @@ class Builder {
     return batch() * t.height * t.width * t.pitch * element_;
   }
 
+  // The step in whose backward pass the value and the gradient of a tensor are used for the last
+  // time: that which makes it; or the norm that is one with it, which reads what its pair writes.
+  std::vector<int> made() const {
+    std::vector<int> out(plan_.tensors.size(), -1);
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      out[z(plan_.steps[i].output)] = static_cast<int>(i);
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      if (out_.paired[i] >= 0) out[z(plan_.steps[z(out_.paired[i])].output)] = static_cast<int>(i);
+    return out;
+  }
+
+  std::int64_t weight_partial_bytes(const Step& step) const {
+    if (step.weight < 0 || step.op == Step::Op::batch_norm) return 0;
+    const Parameter& weight = plan_.parameters[z(step.weight)];
+    const Tensor& y = out_.values[z(step.output)];
+    const std::int64_t parts = chunks(batch(), images_per_chunk(y.height * y.width));
+    const bool direct = parts == 1 && step.op != Step::Op::depthwise_conv;
+    return direct ? 0 : 4 * parts * weight.inputs * weight.columns;
+  }
+  std::int64_t bias_partial_bytes(const Step& step) const {
+    if (step.bias < 0 || step.op == Step::Op::batch_norm) return 0;
+    const Tensor& y = out_.values[z(step.output)];
+    return 8 * y.channels * chunks(batch() * y.height * y.width, kChunkPixels);
+  }
+
+  // All gradients are summed at the end of the backward pass, in one launch. Until then their
+  // partial sums lie where the values were that only passes before have read, as the gradients of
+  // later layers are computed first: from the end of the values down, and as far beyond it as that
+  // is too little.
+  void gradient_partials() {
+    const auto steps = plan_.steps.size();
+    const std::vector<int> last_used = made();
+    const auto free_from = [&](std::size_t step) {
+      std::int64_t end = out_.values.front().offset;
+      for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
+        const Tensor& value = out_.values[t];
+        if (value.offset >= 0 && last_used[t] <= static_cast<int>(step))
+          end = std::max(end, value.offset + rounded(bytes_of(value)));
+      }
+      return end;
+    };
+    std::int64_t taken = 0, more = 0;
+    for (std::size_t i = steps; i-- > 0;) {
+      const Step& step = plan_.steps[i];
+      taken += rounded(bias_partial_bytes(step)) + rounded(weight_partial_bytes(step));
+      more = std::max(more, taken - (size_ - free_from(i)));
+    }
+    add(more);
+    std::int64_t end = size_;
+    out_.weight_partials.assign(steps, -1);
+    out_.bias_partials.assign(steps, -1);
+    for (std::size_t i = steps; i-- > 0;) {
+      const Step& step = plan_.steps[i];
+      if (const std::int64_t bytes = bias_partial_bytes(step); bytes > 0)
+        out_.bias_partials[i] = end -= rounded(bytes);
+      if (const std::int64_t bytes = weight_partial_bytes(step); bytes > 0)
+        out_.weight_partials[i] = end -= rounded(bytes);
+    }
+  }
+
   // A gradient lives from the backward pass of the last step that reads its tensor to that of the
   // step that makes it; those that never live at once share memory.
   void slopes() {
     const auto steps = static_cast<int>(plan_.steps.size());
     const std::vector<bool> needed = tensors_with_gradient(plan_);
-    std::vector<int> made(plan_.tensors.size(), -1), last_read(plan_.tensors.size(), -1);
+    const std::vector<int> made = this->made();
+    std::vector<int> last_read(plan_.tensors.size(), -1);
     last_read.back() = steps;
     std::vector<bool> stored = needed;
     for (int i = 0; i < steps; ++i) {
-      made[z(plan_.steps[z(i)].output)] = i;
       for (const int input : plan_.steps[z(i)].inputs)
         last_read[z(input)] = std::max(last_read[z(input)], i);
-    }
-    // The norm reads the gradient of what its pair writes, and nobody that of its own values.
-    for (int i = 0; i < steps; ++i) {
-      if (out_.paired[z(i)] < 0) continue;
-      made[z(plan_.steps[z(out_.paired[z(i)])].output)] = i;
-      stored[z(plan_.steps[z(i)].output)] = false;
+      // Nobody reads the gradient of its own values.
+      if (out_.paired[z(i)] >= 0) stored[z(plan_.steps[z(i)].output)] = false;
     }
     std::vector<std::size_t> placed;
     std::int64_t end = 0;
@@ -198,14 +255,10 @@ class Builder {
   std::int64_t partial_bytes() const {
     std::int64_t most = 8 * chunks(out_.parameter_count, kSquareChunk);
     for (const Step& step : plan_.steps) {
+      if (step.op != Step::Op::batch_norm) continue;
       const Tensor& y = out_.values[z(step.output)];
       const std::int64_t pixels = std::int64_t{1} * y.height * y.width;
-      // Of a bias, or of a batch norm.
       most = std::max(most, 3 * 8 * y.channels * chunks(batch() * pixels, kChunkPixels));
-      if (step.weight < 0 || step.op == Step::Op::batch_norm) continue;
-      const Parameter& weight = plan_.parameters[z(step.weight)];
-      most = std::max(most, 4 * weight.inputs * weight.columns *
-                                chunks(batch(), images_per_chunk(static_cast<int>(pixels))));
     }
     return most;
   }

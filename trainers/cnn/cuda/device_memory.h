@@ -49,6 +49,9 @@ struct DeviceMemory {
   std::vector<std::int64_t> saved;  // of each step; -1: nothing
   std::int64_t draws = 0, labels = 0, partials = 0, losses = 0;
   std::int64_t partial_bytes = 0;
+  // Of each step, the chunks' sums of the gradients of its weight and its bias (arguments.h); -1:
+  // there are none. They lie where values lay that no backward pass from that step on reads.
+  std::vector<std::int64_t> weight_partials, bias_partials;
   // bf16 weights of each step as tensor cores read them, forward and for the input gradient; -1:
   // none.
   std::vector<std::int64_t> packed, packed_gradient;

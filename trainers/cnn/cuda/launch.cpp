@@ -35,7 +35,6 @@ const char* name_of(KernelId kernel) {
                                            "tensor_weight_gradient_64",
                                            "sum_partials",
                                            "mask_gradient",
-                                           "sum_bias_partials",
                                            "depthwise_forward",
                                            "depthwise_input_gradient",
                                            "depthwise_weight_gradient",

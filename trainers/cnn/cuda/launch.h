@@ -45,7 +45,6 @@ enum class KernelId : std::uint8_t {
   tensor_weight_gradient_64,
   sum_partials,
   mask_gradient,
-  sum_bias_partials,
   depthwise_forward,
   depthwise_input_gradient,
   depthwise_weight_gradient,

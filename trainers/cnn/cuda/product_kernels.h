@@ -283,17 +283,6 @@ product_weight_gradient(const ProductArguments args) {
   multiply_tile(problem, row0, column0, first, last);
 }
 
-// A thread for each float: the sum of all chunks that the batch has, in order.
-BROOD_KERNEL(kThreads) sum_partials(const SumArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle() || element_index() >= args.count) return;
-  const int chunks = chunks_of(slot.samples() * args.items_per_sample, args.items_per_chunk);
-  const float* partial = slot.at<float>(args.partials) + element_index();
-  float sum = 0.0F;
-  for (int i = 0; i < chunks; ++i) sum += partial[i * args.count];
-  slot.at<float>(args.to)[element_index()] = sum;
-}
-
 // The part of a gradient that a ReLU lets through, and the sums of a chunk of it over pixels.
 template <class T>
 BROOD_KERNEL(kThreads)
@@ -318,19 +307,31 @@ mask_gradient(const MaskArguments args) {
     slot.at<double>(args.partials)[block_y() * args.dy.channels + lane.channel] = total;
 }
 
-// The sums of chunks of pixels: a block for kChannelLanes of the columns.
-BROOD_KERNEL(kThreads) sum_bias_partials(const SumArguments args) {
+// All weight gradients that lie in chunks, a thread for each float; and those of biases, a block
+// for kChannelLanes columns. The sum of all chunks that the batch has, in order.
+BROOD_KERNEL(kThreads) sum_partials(const SumArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const int chunks = chunks_of(slot.samples() * args.items_per_sample, args.items_per_chunk);
-  const int column = block_x() * kChannelLanes + thread_index() % kChannelLanes;
-  const double* partials = slot.at<double>(args.partials);
+  const SumEntry& entry = entry_of_block(args);
+  const int block = block_x() - entry.first_block;
+  const int chunks = chunks_of(slot.samples() * entry.items_per_sample, entry.items_per_chunk);
+  float* to = slot.at<float>(entry.to);
+  if (!entry.bias) {
+    const int index = block * kThreads + thread_index();
+    if (index >= entry.count) return;
+    const float* partial = slot.at<float>(entry.partials) + index;
+    float sum = 0.0F;
+    for (int i = 0; i < chunks; ++i) sum += partial[std::int64_t{i} * entry.count];
+    to[index] = sum;
+    return;
+  }
+  const int column = block * kChannelLanes + thread_index() % kChannelLanes;
+  const double* partials = slot.at<double>(entry.partials);
   double sum = 0.0;
-  for (int i = thread_index() / kChannelLanes; column < args.count && i < chunks; i += kPixelLanes)
-    sum += partials[i * args.count + column];
+  for (int i = thread_index() / kChannelLanes; column < entry.count && i < chunks; i += kPixelLanes)
+    sum += partials[i * entry.count + column];
   sum = sum_of_lanes(sum, 0);
-  if (thread_index() < kChannelLanes && column < args.count)
-    slot.at<float>(args.to)[column] = static_cast<float>(sum);
+  if (thread_index() < kChannelLanes && column < entry.count) to[column] = static_cast<float>(sum);
 }
 
 template <class Visit>
@@ -342,9 +343,8 @@ void visit_product_kernels(Visit& visit) {
         true);
   visit(KernelId::product_weight_gradient, &product_weight_gradient<float>,
         &product_weight_gradient<Bf16>, true);
-  visit(KernelId::sum_partials, &sum_partials, &sum_partials, false);
+  visit(KernelId::sum_partials, &sum_partials, &sum_partials, true);
   visit(KernelId::mask_gradient, &mask_gradient<float>, &mask_gradient<Bf16>, true);
-  visit(KernelId::sum_bias_partials, &sum_bias_partials, &sum_bias_partials, true);
 }
 
 }  // namespace BROOD_DEVICE_SPACE

@@ -46,6 +46,7 @@ class Builder : private LaunchList {
     for (const Step& step : plan_.steps) forward(step);
     loss(0);
     for (std::size_t i = plan_.steps.size(); i-- > 0;) backward(plan_.steps[i]);
+    sum_gradients();
     update();
     begin(KernelId::end_step, 1, 1, step_arguments(0, 0));
     return take();
@@ -188,7 +189,7 @@ class Builder : private LaunchList {
     ProductArguments a = product_arguments(step, x, y);
     a.weight = weight(step.weight);
     a.bias = weight(step.bias);
-    a.partials = memory_.partials;
+    a.partials = memory_.weight_partials[index(step)];
     return a;
   }
 
@@ -387,26 +388,25 @@ class Builder : private LaunchList {
     MaskArguments a{};
     a.y = output(step);
     a.dy = slope(step.output);
-    a.partials = memory_.partials;
+    a.partials = memory_.bias_partials[index(step)];
     a.relu = step.relu;
     chunks(KernelId::mask_gradient, a.dy, a);
-    SumArguments sum{};
-    sum.partials = memory_.partials;
-    sum.to = gradient(step.bias);
-    sum.count = a.dy.channels;
-    sum.items_per_chunk = kChunkPixels;
-    sum.items_per_sample = a.dy.height * a.dy.width;
-    channels(KernelId::sum_bias_partials, sum.count, sum);
+    sums_.push_back({a.partials, gradient(step.bias), a.dy.channels, kChunkPixels,
+                     a.dy.height * a.dy.width, 1, 0});
   }
 
-  void sum_weight(const Step& step, std::int64_t count, int images) {
-    SumArguments sum{};
-    sum.partials = memory_.partials;
-    sum.to = gradient(step.weight);
-    sum.count = count;
-    sum.items_per_chunk = images;
-    sum.items_per_sample = 1;
-    add(KernelId::sum_partials, blocks(count, kThreads), 1, kThreads, 0, sum);
+  void sum_gradients() {
+    table(KernelId::sum_partials, kSumSharedBytes, sums_, [](const SumEntry& sum) {
+      return blocks(sum.count, sum.bias ? kChannelLanes : kThreads);
+    });
+  }
+
+  // Later: the sum of what a kernel leaves in chunks.
+  void sum_weight(const Step& step, const ProductArguments& a) {
+    const Parameter& parameter = plan_.parameters[z(step.weight)];
+    sums_.push_back({a.partials, gradient(step.weight),
+                     static_cast<std::int32_t>(parameter.inputs * parameter.columns), a.chunk, 1, 0,
+                     0});
   }
 
   void product_backward(const Step& step) {
@@ -414,13 +414,13 @@ class Builder : private LaunchList {
     const Parameter& parameter = plan_.parameters[z(step.weight)];
     const int images = images_per_chunk(a.y.height * a.y.width);
     const int parts = blocks(batch(), images);
-    a.chunk = parts > 1 ? images : 0;
+    a.chunk = a.partials >= 0 ? images : 0;
     a.weight = gradient(step.weight);
     if (tensor(step))
       tensor_weight_gradient(step, a, parts);
     else
       product(KernelId::product_weight_gradient, parameter.inputs, parameter.columns, parts, a);
-    if (parts > 1) sum_weight(step, parameter.inputs * parameter.columns, images);
+    if (a.chunk > 0) sum_weight(step, a);
     if (!wanted(step.inputs.front())) return;
     if (tensor(step)) return tensor_input_gradient(step);
     a.weight = weight(step.weight);
@@ -439,7 +439,7 @@ class Builder : private LaunchList {
     a.chunk = images_per_chunk(a.y.height * a.y.width);
     add(KernelId::depthwise_weight_gradient, places * blocks(a.x.channels, kChannelLanes),
         blocks(batch(), a.chunk), kThreads, kSumSharedBytes, a);
-    sum_weight(step, std::int64_t{places} * a.x.channels, a.chunk);
+    sum_weight(step, a);
     if (!wanted(step.inputs.front())) return;
     a.x = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());
@@ -527,7 +527,8 @@ class Builder : private LaunchList {
   const DeviceData& data_;
   const bool train_;
   const std::vector<bool> needs_gradient_;
-  std::vector<bool> written_;  // tensors whose gradient some reader has left
+  std::vector<SumEntry> sums_;  // of gradients, to be added up at the end
+  std::vector<bool> written_;   // tensors whose gradient some reader has left
   std::int64_t weights_ = 0, states_ = 0;
 };
 
