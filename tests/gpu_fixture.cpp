@@ -26,9 +26,10 @@ constexpr std::size_t kActiveMax = 64;
 
 class Emulated final : public Machine {
  public:
-  std::shared_ptr<unsigned char> allocate(std::size_t bytes) override {
+  Mirror allocate(std::size_t bytes) override {
     void* block = std::aligned_alloc(256, (bytes + 256) / 256 * 256);
-    return {static_cast<unsigned char*>(block), std::free};
+    const std::shared_ptr<unsigned char> memory(static_cast<unsigned char*>(block), std::free);
+    return {memory, memory, bytes};
   }
   void run(const std::vector<Launch>& launches, emulator::Order order) override {
     for (const Launch& launch : launches) run_emulated(launch, order);
@@ -41,13 +42,25 @@ void expect(int error, const std::string& what) {
     throw std::runtime_error(what + ": " + cudaGetErrorString(static_cast<cudaError_t>(error)));
 }
 
+// Copies both ways, no managed memory: not every machine with a GPU has it, and tools that look for
+// stray addresses see less of it.
 class Cuda final : public Machine {
  public:
   Cuda() { expect(prepare_kernels(), "prepare_kernels"); }
-  std::shared_ptr<unsigned char> allocate(std::size_t bytes) override {
-    void* block = nullptr;
-    expect(cudaMallocManaged(&block, bytes + 1), "cudaMallocManaged");
-    return {static_cast<unsigned char*>(block), cudaFree};
+  Mirror allocate(std::size_t bytes) override {
+    void* device = nullptr;
+    expect(cudaMalloc(&device, bytes + 1), "cudaMalloc");
+    Mirror out = host_.allocate(bytes);
+    out.device = {static_cast<unsigned char*>(device), cudaFree};
+    return out;
+  }
+  void push(const Mirror& mirror) override {
+    expect(cudaMemcpy(mirror.device.get(), mirror.host.get(), mirror.bytes, cudaMemcpyHostToDevice),
+           "to the device");
+  }
+  void pull(const Mirror& mirror) override {
+    expect(cudaMemcpy(mirror.host.get(), mirror.device.get(), mirror.bytes, cudaMemcpyDeviceToHost),
+           "from the device");
   }
   void run(const std::vector<Launch>& launches, emulator::Order) override {
     for (const Launch& launch : launches) {
@@ -55,6 +68,9 @@ class Cuda final : public Machine {
       expect(cudaDeviceSynchronize(), launch.what);
     }
   }
+
+ private:
+  Emulated host_;
 };
 #endif
 
@@ -103,15 +119,15 @@ FusedTrials::FusedTrials(const NetworkSpec& spec, const MadeUpData& images, int 
       bytes_(machine().allocate(static_cast<std::size_t>(slots * memory.slot_bytes))),
       active_(machine().allocate(kActiveMax * sizeof(std::int32_t))),
       program(make_program(plan, memory, shared_data())) {
-  std::memset(bytes_.get(), kPattern, static_cast<std::size_t>(slots * memory.slot_bytes));
+  std::memset(bytes_.host.get(), kPattern, bytes_.bytes);
 }
 
 template <class T>
 const T* FusedTrials::shared(const std::vector<T>& values) {
   arrays_.push_back(machine().allocate(values.size() * sizeof(T)));
-  auto* to = reinterpret_cast<T*>(arrays_.back().get());
-  std::copy(values.begin(), values.end(), to);
-  return to;
+  std::copy(values.begin(), values.end(), reinterpret_cast<T*>(arrays_.back().host.get()));
+  machine().push(arrays_.back());
+  return reinterpret_cast<const T*>(arrays_.back().device.get());
 }
 
 DeviceData FusedTrials::shared_data() {
@@ -154,10 +170,13 @@ void FusedTrials::write_order(int slot, std::int64_t epoch, bool shuffle) {
 
 void FusedTrials::run(std::vector<Launch> launches, const std::vector<std::int32_t>& active,
                       emulator::Order order) {
-  auto* seen = reinterpret_cast<std::int32_t*>(active_.get());
-  std::copy(active.begin(), active.end(), seen);
-  bind(launches, {bytes_.get(), memory.slot_bytes, seen}, static_cast<int>(active.size()));
+  std::copy(active.begin(), active.end(), reinterpret_cast<std::int32_t*>(active_.host.get()));
+  const auto* seen = reinterpret_cast<const std::int32_t*>(active_.device.get());
+  bind(launches, {bytes_.device.get(), memory.slot_bytes, seen}, static_cast<int>(active.size()));
+  machine().push(active_);
+  machine().push(bytes_);
   machine().run(launches, order);
+  machine().pull(bytes_);
 }
 
 std::vector<float> FusedTrials::parameter(int slot, std::size_t index) {

@@ -1,5 +1,5 @@
 // Trials of one class, whose launches run in the emulator; or, in a build with CUDA and with
-// BROOD_TEST_DEVICE=cuda in the environment, on the first GPU, in memory that both sides see.
+// BROOD_TEST_DEVICE=cuda in the environment, on the first GPU.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,20 @@ struct MadeUpData {
   std::vector<std::uint32_t> train, validation, test;  // samples
 };
 
+// Memory as the host sees it and as launches do, aligned to 256: the same where they run on the
+// host.
+struct Mirror {
+  std::shared_ptr<unsigned char> host, device;
+  std::size_t bytes = 0;
+};
+
 // Where launches run.
 class Machine {
  public:
   virtual ~Machine() = default;
-  virtual std::shared_ptr<unsigned char> allocate(std::size_t bytes) = 0;  // aligned to 256
+  virtual Mirror allocate(std::size_t bytes) = 0;
+  virtual void push(const Mirror&) {}  // from the host to the device
+  virtual void pull(const Mirror&) {}
   // All of them, to the end.
   virtual void run(const std::vector<Launch>& launches, emulator::Order order) = 0;
 };
@@ -66,14 +75,14 @@ class FusedTrials {
   const DeviceMemory memory;
 
  private:
-  unsigned char* base(int slot) { return bytes_.get() + slot * memory.slot_bytes; }
+  unsigned char* base(int slot) { return bytes_.host.get() + slot * memory.slot_bytes; }
   DeviceData shared_data();
-  // A copy that the machine sees.
+  // A copy that launches see.
   template <class T>
   const T* shared(const std::vector<T>& values);
 
-  std::vector<std::shared_ptr<unsigned char>> arrays_;
-  std::shared_ptr<unsigned char> bytes_, active_;
+  std::vector<Mirror> arrays_;
+  Mirror bytes_, active_;
 
  public:
   const Program program;
