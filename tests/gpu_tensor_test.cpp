@@ -134,7 +134,8 @@ void expect_exact_products(NetworkSpec spec, DataShape shape, std::uint64_t seed
     const double bf16 = 1.0 / 256;
     expect_close(y, sum, bf16, "output");
     expect_close(dx, x_slope, bf16, "input gradient");
-    expect_close({gradient.begin(), gradient.end()}, w_slope, 1e-5, "weight gradient");
+    // Tensor cores cut sums off where the emulator rounds them: up to half a thousand times here.
+    expect_close({gradient.begin(), gradient.end()}, w_slope, 6e-5, "weight gradient");
     ++trials.state(0).step;  // the launches left out end the step
   }
 }
