@@ -11,7 +11,7 @@ if(BROOD_CUDA)
   endforeach()
 endif()
 brood_test(gpu_fused_test LIBS brood_cnn SOURCES trainers_drive.cpp LABELS gpu)
-brood_test(gpu_turns_test LIBS brood_cnn LABELS gpu)
+brood_test(gpu_turns_test LIBS brood_cnn SOURCES gpu_trials.cpp LABELS gpu)
 brood_test(gpu_run_test LIBS brood_engine brood_store LABELS gpu PROGRAM)
 # Where there is a toolkit: every kernel compiles, and none takes more registers than before.
 if(BROOD_NVCC AND NOT BROOD_SANITIZE AND NOT CMAKE_CROSSCOMPILING)

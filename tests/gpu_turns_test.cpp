@@ -1,18 +1,19 @@
 // Goal: what a device is asked to do at a time is chosen by measurement and changes nothing but
 // time. Method: the two policies on made-up measurements; streams of the emulated device on counted
-// launches; trials of several shapes, chosen and shared in every way, against those alone.
+// launches; trials of several shapes, chosen and shared in every way, against those alone. With
+// BROOD_TEST_DEVICE=cuda the trials are a GPU's.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
-#include <map>
+#include <string>
 #include <utility>
 
+#include "tests/gpu_trials.h"
 #include "trainers/cnn/cuda/arguments.h"
 #include "trainers/cnn/cuda/fused_count.h"
-#include "trainers/cnn/cuda/fused_engine.h"
 #include "trainers/cnn/cuda/fused_sharing.h"
-#include "trainers/cnn/kernels.h"
 
 namespace brood::cnn::cuda {
 namespace {
@@ -71,72 +72,17 @@ TEST(Sharing, IsTriedAndKeptWhereItSavesTime) {
 
 // --- trials ---
 
-constexpr int kTrials = 6, kEpochs = 2;
+constexpr int kTrials = 6;
 
-TrainingInput input_of(int trial) {
-  const int filters = 2 + trial % 3;  // three shapes
-  static const auto kData = load_dataset(
-      [] {
-        data::DatasetSpec spec;
-        spec.format = "synthetic";
-        spec.synthetic.size = 6;
-        spec.synthetic.classes = 3;
-        spec.synthetic.train = 31;
-        spec.synthetic.test = 9;
-        return spec;
-      }(),
-      std::string());
-  std::vector<Problem> problems;
-  TrainingInput out;
-  out.spec = parse_network(R"({"name": "cnn", "epochs": 2, "batch_size": 8, "validation": 10,
-      "dataset": {"synthetic": {"classes": 3, "size": 6, "train": 31, "test": 9}},
-      "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9},
-      "layers": [{"conv": {"filters": )" +
-                               std::to_string(filters) +
-                               R"(, "kernel": 3, "batch_norm": true, "activation": "relu"}},
-                 {"dropout": {"rate": 0.25}}, {"global_avg_pool": {}}]})",
-                           problems);
-  EXPECT_TRUE(problems.empty());
-  out.data = kData;
-  out.kernels = available_kernels().back();
-  out.objective = "val_loss";
-  return out;
-}
-
-using Reports = std::map<int, std::vector<Metric>>;  // exact metrics by trial
-
+// With BROOD_TEST_DEVICE=cuda the first GPU, which has an order of its own.
 Reports train(const std::vector<int>& wanted, FusedOptions options,
               emulator::Order order = emulator::Order::forward) {
+  const char* const where = std::getenv("BROOD_TEST_DEVICE");
+  if (where != nullptr && std::string(where) == "cuda")
+    return train_small(wanted, options, make_cuda_runtime(0));
   EmulatedDevice device;
   device.order = order;
-  options.arena_bytes = std::int64_t{8} << 20;
-  FusedEngine engine(make_emulated_runtime(device), options);
-  Reports out;
-  std::map<int, int> running;  // trial to the engine's number
-  std::size_t next = 0;
-  while (next < wanted.size() || !running.empty()) {
-    while (next < wanted.size()) {
-      Assignment assignment;
-      assignment.trial = wanted[next];
-      assignment.last_epoch = kEpochs;
-      assignment.seed = static_cast<std::uint64_t>(50 + wanted[next]);
-      const auto admitted = engine.admit(input_of(wanted[next]), assignment);
-      if (!admitted) break;
-      running[wanted[next++]] = *admitted;
-      engine.advance(Millis{0});  // so that they are at different steps
-    }
-    engine.advance(Millis{1});
-    for (auto at = running.begin(); at != running.end();) {
-      const auto report = engine.take_report(at->second);
-      if (report)
-        for (const Metric& metric : report->metrics)
-          if (metric.exact) out[at->first].push_back(metric);
-      const bool done = report && report->epoch == kEpochs;
-      if (done) engine.remove(at->second);
-      at = done ? running.erase(at) : std::next(at);
-    }
-  }
-  return out;
+  return train_small(wanted, options, make_emulated_runtime(device));
 }
 
 const Reports& alone() {
@@ -177,17 +123,17 @@ TEST(Turns, NoMoreTrialsOfAShapeAreTakenThanAreWanted) {
   options.choose_up_to = 4;
   FusedEngine engine(make_emulated_runtime(), options);
   Assignment assignment;
-  assignment.last_epoch = kEpochs;
-  const auto first = engine.admit(input_of(0), assignment);
+  assignment.last_epoch = kSmallEpochs;
+  const auto first = engine.admit(small_input(0), assignment);
   ASSERT_TRUE(first);
   EXPECT_EQ(engine.wanted(*first), 1);
   const std::uint64_t changes = engine.changes();
-  EXPECT_FALSE(engine.admit(input_of(3), assignment));
-  EXPECT_TRUE(engine.admit(input_of(1), assignment)) << "of another shape";
+  EXPECT_FALSE(engine.admit(small_input(3), assignment));
+  EXPECT_TRUE(engine.admit(small_input(1), assignment)) << "of another shape";
   EXPECT_EQ(engine.changes(), changes);
   engine.remove(*first);
   EXPECT_NE(engine.changes(), changes);
-  EXPECT_TRUE(engine.admit(input_of(3), assignment));
+  EXPECT_TRUE(engine.admit(small_input(3), assignment));
 }
 
 // A launch that adds one to a trial's step counts those that have run.
