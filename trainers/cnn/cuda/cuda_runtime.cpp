@@ -70,10 +70,11 @@ class CudaRuntime final : public Runtime {
 
   void write(unsigned char* to, const void* from, std::int64_t bytes) override {
     gather();
-    // From pageable memory: it has been read when the call returns.
     check(
         cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_),
         "writing to the device");
+    // CUDA does not promise when it reads pageable memory, and the caller may give it back at once.
+    check(cudaStreamSynchronize(stream_), "writing to the device");
   }
   void read(void* to, const unsigned char* from, std::int64_t bytes) override {
     gather();
@@ -137,7 +138,7 @@ class CudaRuntime final : public Runtime {
       if (looks < 1000)
         std::this_thread::yield();
       else
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   }
 

@@ -68,7 +68,7 @@ std::string refused_for_device(const NetworkSpec& spec, const Plan& plan) {
   for (const Shape& shape : plan.tensors) {
     const std::int64_t pixels = std::int64_t{1} * shape.height * shape.width * plan.batch_size;
     const std::int64_t elements = pixels * (shape.channels + 7) / 8 * 8;
-    if (elements > std::numeric_limits<std::int32_t>::max() - kThreads ||
+    if (elements > std::numeric_limits<std::int32_t>::max() - kThreads * kVectorLanes ||
         pixels / kChunkPixels >= kBlocksMax)
       return "a batch of " + std::to_string(plan.batch_size) + " images of " +
              std::to_string(shape.height) + "x" + std::to_string(shape.width) + " with " +
