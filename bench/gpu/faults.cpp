@@ -133,7 +133,10 @@ class Child {
   TrainingInput input(const Assignment& assignment) const {
     TrainingInput out = subject_.input(assignment.trial);
     if (assignment.trial == kDiverges) out.spec.optimizer.learning_rate = 1e38;
-    if (assignment.trial == kTooLarge) out.spec.layers.front().columns = 100000;
+    // As many elements as a launch can count, and far more than there is room for.
+    if (assignment.trial == kTooLarge)
+      out.spec.layers.front().columns = static_cast<int>(
+          (1 << 30) / (std::int64_t{1} * subject_.batch * out.data->height * out.data->width));
     return out;
   }
 
