@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -12,8 +13,10 @@ class Missing(Exception):
     """The stage cannot run here."""
 
 
-def run(command, limit, environment=None):
-    """Its output; raises with the last lines when it fails or takes longer than `limit` seconds."""
+def run(command, limit, environment=None, log=None):
+    """Its output; raises with the last lines when it fails or takes longer than `limit` seconds.
+    log: a file that gets all of it."""
+    start = time.monotonic()
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -25,21 +28,28 @@ def run(command, limit, environment=None):
         start_new_session=True,
     ) as process:
         try:
-            output, _ = process.communicate(timeout=limit)
+            output, why = process.communicate(timeout=limit)[0], ""
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            raise RuntimeError(f"took longer than {limit} s:\n{last_lines(output)}") from None
+            output, why = process.communicate()[0], f"took longer than {limit:.0f} s"
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
-    if process.returncode != 0:
-        raise RuntimeError(f"status {process.returncode}:\n{last_lines(output)}")
+    why = why or (f"status {process.returncode}" if process.returncode != 0 else "")
+    if log:
+        with open(log, "a", encoding="utf-8") as file:
+            seconds = time.monotonic() - start
+            file.write(f"$ {' '.join(map(str, command))}\n{output}\n[{why or 'ok'}, {seconds:.1f} s]\n\n")
+    if why:
+        raise RuntimeError(f"{why}:\n{telling_lines(output)}")
     return output
 
 
-def last_lines(text, count=25):
-    return "\n".join(text.splitlines()[-count:])
+def telling_lines(text, count=25):
+    """What says why a program failed: GoogleTest's failures first, then the end."""
+    lines = text.splitlines()
+    failures = [line for line in lines if ": Failure" in line or "[  FAILED  ]" in line][:8]
+    return "\n".join(failures + lines[-count:])
 
 
 def tool(name, *places):

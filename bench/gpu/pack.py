@@ -1,5 +1,6 @@
 """A folder with programs, the libraries they ask for and the data of bench/gpu/check: for a machine
 that has a GPU but neither a compiler nor those libraries."""
+import os
 import pathlib
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ LEFT_OUT = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-l
 FASHION = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
            "t10k-labels-idx1-ubyte.gz"]
 NAMES = ["brood", "gpu_gradients_test", "gpu_tensor_test", "gpu_training_test", "gpu_fused_test",
-         "gpu_emulator_test", "gpu_speed", "gpu_faults"]
+         "gpu_turns_test", "gpu_emulator_test", "gpu_speed", "gpu_faults"]
 PLACES = [pathlib.Path("/usr/share/datasets")]
 
 
@@ -22,7 +23,11 @@ def is_packed(folder):
 
 
 def environment(folder):
-    return {"LD_LIBRARY_PATH": str(folder / "programs" / "lib")} if is_packed(folder) else {}
+    """Ours are looked for first; where this machine has its driver must stay known."""
+    if not is_packed(folder):
+        return {}
+    places = [str(folder / "programs" / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {"LD_LIBRARY_PATH": ":".join(place for place in places if place)}
 
 
 def data_of(folder):

@@ -25,10 +25,11 @@ def title(result):
 
 
 def tables(result):
-    out = [title(result), "| stage | verdict | seconds | |", "|---|---|---|---|"]
+    out = [title(result), "| stage | verdict | seconds | planned | |", "|---|---|---|---|---|"]
     for name, stage in result["stages"].items():
         why = stage["why"].splitlines()[0] if stage["why"] else ""
-        out.append(f"| {name} | {stage['verdict']} | {stage['seconds']} | {why[:160]} |")
+        out.append(f"| {name} | {stage['verdict']} | {stage['seconds']} | {stage['planned']} | "
+                   f"{why[:160]} |")
     for name, stage in result["stages"].items():
         if "brood" in stage:
             out += ["", *speed_table(name, stage)]

@@ -18,7 +18,7 @@ TARGETS = {"tiny": (20, 4), "plain": (8, 1.8), "resnet20": (12, 2)}
 TRIALS = {"tiny": [1, 2, 4, 8, 16, 32, 64], "plain": [1, 2, 4, 8, 16, 32],
           "resnet20": [1, 2, 4, 8, 16, 32], "resnet18": [1, 2, 4, 8]}
 ROUNDS = 2
-LIMIT = 100  # seconds for one network
+MODE_LIMIT = 40  # seconds that a way of PyTorch may take to be ready
 
 
 class Speed:
@@ -51,8 +51,10 @@ class Speed:
     def modes(self, net):
         if self.check.quick:
             return [("eager", 1), ("vmap_graph", 2)]
+        one = [("eager", 1), ("graph", 1), ("compile", 1), ("compile_graph", 1)]
         several = [("vmap_graph", 8)] + ([("vmap_graph", 32)] if net == "tiny" else [])
-        return [("eager", 1), ("compile", 1), ("graph", 1), ("compile_graph", 1), *several]
+        # What takes longest to compile comes last.
+        return one + several + ([("vmap_compile_graph", 8)] if net != "resnet18" else [])
 
     def begin_compiling(self):
         """A process of its own fills the compiler's cache; nobody reads its answers."""
@@ -60,30 +62,43 @@ class Speed:
         if why:
             raise Missing(why)
         self.compiling = torch_pool.Server(self.check.options.python, self.torch_device)
-        for net in NETS:
-            self.compiling.send({"job": self.job(net), "mode": "compile"})
+        for request in self.to_compile():
+            self.compiling.send(request)
+
+    def to_compile(self):
+        modes = [("compile", 1), ("vmap_compile_graph", 8)]
+        return [{"job": self.job(net), "mode": mode, "trials": trials}
+                for mode, trials in modes for net in NETS if (mode, trials) in self.modes(net)]
 
     def wait_for_compiling(self, limit):
         if self.compiling is None:
             return
+        until = time.monotonic() + limit
         try:
             self.compiling.line(limit)  # the version
-            for _ in NETS:
-                self.compiling.answer(limit)
+            for _ in self.to_compile():
+                self.compiling.answer(until - time.monotonic())
         except (TimeoutError, RuntimeError):
             pass  # each network compiles then when its turn comes
         self.compiling.close()
         self.compiling = None
 
-    def start_torch(self):
+    def start_torch(self, limit):
         """Why PyTorch is not measured; empty: it is."""
         if self.torch is None:
             self.torch = torch_pool.finds_torch(self.check.options.python)
         if self.torch or self.server:
             return self.torch
-        self.wait_for_compiling(90)
-        self.server = torch_pool.Server(self.check.options.python, self.torch_device)
-        self.version = self.server.line(120)
+        until = time.monotonic() + limit
+        self.wait_for_compiling(0.4 * limit)
+        try:
+            self.server = torch_pool.Server(self.check.options.python, self.torch_device)
+            self.version = self.server.line(until - time.monotonic())
+        except (OSError, RuntimeError, TimeoutError) as error:
+            if self.server:
+                self.server.close()
+            self.server = None
+            return str(error)
         return ""
 
     def pool(self, kind):
@@ -129,9 +144,9 @@ class Speed:
 
     def measure(self, net):
         self.check.require_device()
-        until = time.monotonic() + LIMIT
+        until = time.monotonic() + self.check.left()
         found = {"net": net, "batch": self.job(net)["batch"], "precision": "bf16"}
-        why = self.start_torch()
+        why = self.start_torch(until - time.monotonic())
         curve, rates, reasons = {}, {}, {}
         for turn in range(1 if self.check.quick else ROUNDS):
             for line in self.brood(net, max(5, until - time.monotonic())):
@@ -141,14 +156,15 @@ class Speed:
                 name = f"{mode} {trials}" if trials > 1 else mode
                 if name in reasons:
                     continue
+                left = max(5, until - time.monotonic())
                 try:
-                    rate = self.one_process(net, mode, trials, max(5, until - time.monotonic()))
+                    rate = self.one_process(net, mode, trials, min(left, MODE_LIMIT))
                     rates.setdefault(name, []).append(rate)
                 except TimeoutError as error:  # its late answer would be taken for the next one's
                     reasons[name] = str(error)
                     self.server.close()
                     self.server = None
-                    why = self.start_torch()
+                    why = self.start_torch(max(5, until - time.monotonic()))
                 except RuntimeError as error:
                     reasons[name] = str(error)
             if turn == 0 and not why:

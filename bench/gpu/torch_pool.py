@@ -15,8 +15,9 @@ SERVER = pathlib.Path(__file__).resolve().parent / "torch_speed.py"
 def finds_torch(python):
     """Why this Python is no use; empty: it has PyTorch."""
     try:
-        done = subprocess.run([python, "-c", "import torch; print(torch.__version__)"],
-                              capture_output=True, text=True, timeout=60)
+        # To import it takes many seconds the first time: the processes that use it find out.
+        look = "import sys, importlib.util as u; sys.exit(u.find_spec('torch') is None)"
+        done = subprocess.run([python, "-c", look], capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{python}: {error}"
     return "" if done.returncode == 0 else f"{python} has no PyTorch"

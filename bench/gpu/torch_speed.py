@@ -12,7 +12,8 @@ The first line it prints is PyTorch's version. Then it reads lines of JSON and a
 MODE, all with bf16 autocast and channels_last, and images that lie on the device as uint8:
     eager, compile (torch.compile), graph (a step as a CUDA graph), compile_graph (both);
     vmap_graph: K trials at a time by torch.func.vmap, grouped convolutions, in a CUDA graph;
-    weights cast to bf16 by hand, batch norm without running statistics.
+    weights cast to bf16 by hand, batch norm without running statistics;
+    vmap_compile_graph: the same, compiled.
 On a CPU the graphs are left out: graph is eager there, compile_graph compile.
 """
 import json
@@ -127,6 +128,8 @@ class Run:
         self.subject = subject = Subject(job, device)
         if mode.startswith("vmap"):
             step = many_trials(job, subject, self.trials)
+            if "compile" in mode:
+                step = torch.compile(step, dynamic=False)
         else:
             step = one_trial(job, subject, "compile" in mode)
         shape = (self.trials, subject.batch) if self.trials > 1 or "vmap" in mode else (
