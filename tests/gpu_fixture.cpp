@@ -111,11 +111,11 @@ MadeUpData::MadeUpData(const DataShape& of, std::uint64_t seed)
 }
 
 FusedTrials::FusedTrials(const NetworkSpec& spec, const MadeUpData& images, int slots,
-                         Precision precision, bool fuse)
+                         Precision precision, const Fusion& fusion)
     : data(images),
       plan(make_plan(spec, images.shape)),
       memory(make_device_memory(plan, moment_count(spec.optimizer), spec.optimizer.ema > 0.0,
-                                precision, fuse)),
+                                precision, fusion)),
       bytes_(machine().allocate(static_cast<std::size_t>(slots * memory.slot_bytes))),
       active_(machine().allocate(kActiveMax * sizeof(std::int32_t))),
       program(make_program(plan, memory, shared_data())) {

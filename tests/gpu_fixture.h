@@ -43,9 +43,10 @@ Machine& machine();
 
 class FusedTrials {
  public:
-  // All slots are filled with a pattern that no kernel writes. fuse: as make_device_memory has it.
+  // All slots are filled with a pattern that no kernel writes. fusion: as make_device_memory has
+  // it.
   FusedTrials(const NetworkSpec& spec, const MadeUpData& data, int slots,
-              Precision precision = Precision::fp32, bool fuse = true);
+              Precision precision = Precision::fp32, const Fusion& fusion = {});
 
   // A trial at step 0, with starting weights by its seed as Network::initialise draws them.
   void admit(int slot, const NetworkSpec& spec, std::uint64_t seed);

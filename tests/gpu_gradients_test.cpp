@@ -152,7 +152,8 @@ TEST(DeviceGradients, ANormAndWhatIsBehindItAreOneToTheBitsOfTwo) {
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
       const MadeUpData data(c.data, seed);
       c.spec.optimizer.learning_rate = 0.1;
-      FusedTrials one(c.spec, data, 1, precision), two(c.spec, data, 1, precision, false);
+      const Fusion whole{true, true, true, false}, apart{false, true, true, false};
+      FusedTrials one(c.spec, data, 1, precision, whole), two(c.spec, data, 1, precision, apart);
       EXPECT_LT(one.program.train.size(), two.program.train.size());
       EXPECT_LT(one.memory.slot_bytes, two.memory.slot_bytes);
       for (FusedTrials* trials : {&one, &two}) {

@@ -116,6 +116,7 @@ std::vector<Piece> pieces_of(const Built& built) {
   add("labels", m.labels, plan.batch_size * static_cast<std::int64_t>(sizeof(SampleLabel)));
   add("losses", m.losses, plan.batch_size * static_cast<std::int64_t>(sizeof(SampleLoss)));
   add("partials", m.partials, m.partial_bytes);
+  add("norm partials", m.norm_partials, m.norm_partial_bytes);
   return out;
 }
 

@@ -204,10 +204,10 @@ TEST_F(OnGpus, AutoTakesWhatThereIsAndSaysSo) {
 
   const std::string two = R"("gpus": 2, "architectures": ["emulated", "other"])";
   EXPECT_EQ(run(two, "").status, 0);
-  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/emulated/bf16/1");
+  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/emulated/bf16/2");
   EXPECT_EQ(database().text("SELECT DISTINCT device FROM attempt"), "cuda:0");
   EXPECT_THAT(shell("$BROOD run x.json -q --set resources.devices=cpu").output,
-              HasSubstr("the experiment computes in cuda/emulated/bf16/1"));
+              HasSubstr("the experiment computes in cuda/emulated/bf16/2"));
   EXPECT_THAT(shell("$BROOD run x.json -q").output, HasSubstr("this machine has no such GPU"));
   EXPECT_THAT(shell(emulated(R"("gpus": 1)", "$BROOD replay 1 x.db")).output,
               HasSubstr("all bits the same"));
@@ -217,7 +217,7 @@ TEST_F(OnGpus, AutoTakesWhatThereIsAndSaysSo) {
   EXPECT_THAT(run(two, on(R"("cuda:0", "cuda:1")")).output,
               HasSubstr("name GPUs of one architecture"));
   EXPECT_EQ(run(R"("gpus": 1)", "--set trainer.precision=fp32").status, 0);
-  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/emulated/fp32/1");
+  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/emulated/fp32/2");
   EXPECT_THAT(
       run(R"("gpus": 1)", "--set trainer.precision=fp32 --set resources.executors=2").output,
       HasSubstr("resources.executors has no effect on GPUs"));
@@ -226,7 +226,7 @@ TEST_F(OnGpus, AutoTakesWhatThereIsAndSaysSo) {
   table();
   // One that is not of the first one's architecture.
   EXPECT_EQ(run(two, on("\"cuda:1\"")).status, 0);
-  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/other/bf16/1");
+  EXPECT_EQ(database().text("SELECT numeric_class FROM experiment"), "cuda/other/bf16/2");
 }
 
 TEST_F(OnGpus, WhatCannotBeDoneThereIsRefusedWithTheReason) {

@@ -273,5 +273,132 @@ TEST(TensorCores, MultiplyDenseLayers) {
   }
 }
 
+// --- batch norms whose sums products take ---
+
+// What norm_prepare and norm_slopes leave, a number for each channel.
+struct NormNumbers {
+  std::vector<double> mean, inverse, scale_slope, shift_slope;
+};
+
+// From what lies in the slot after a step, in double. slopes: of the norm's pair, or of its values.
+NormNumbers numbers_of(FusedTrials& trials, const Step& norm, int pair, int samples) {
+  const DeviceMemory& m = trials.memory;
+  const Tensor& x_tensor = m.values[z(norm.inputs.front())];
+  const int behind = pair < 0 ? norm.output : trials.plan.steps[z(pair)].output;
+  const std::vector<double> x = stored(trials, x_tensor, samples);
+  const std::vector<double> dy = stored(trials, m.slopes[z(behind)], samples);
+  std::vector<double> mask(dy.size(), 1.0);
+  if (pair >= 0 && trials.plan.steps[z(pair)].relu)
+    mask = stored(trials, m.values[z(behind)], samples);
+  const auto channels = z(x_tensor.channels);
+  const std::vector<float> scale = trials.parameter(0, z(norm.weight));
+  const std::vector<float> shift = trials.parameter(0, z(norm.bias));
+  NormNumbers out;
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double count = static_cast<double>(x.size() / channels);
+    double mean = 0.0, variance = 0.0, products = 0.0, slopes = 0.0;
+    for (std::size_t i = c; i < x.size(); i += channels) mean += x[i] / count;
+    for (std::size_t i = c; i < x.size(); i += channels)
+      variance += (x[i] - mean) * (x[i] - mean) / count;
+    const double inverse = 1.0 / std::sqrt(variance + 1e-5);
+    for (std::size_t i = c; i < x.size(); i += channels) {
+      const double value = (x[i] - mean) * inverse;
+      if (!(mask[i] > 0.0) || (norm.relu && !(value * scale[c] + shift[c] > 0.0))) continue;
+      slopes += dy[i];
+      products += dy[i] * value;
+    }
+    out.mean.push_back(mean);
+    out.inverse.push_back(inverse);
+    out.scale_slope.push_back(products);
+    out.shift_slope.push_back(slopes);
+  }
+  return out;
+}
+
+// The launches up to the one that puts a norm's slopes together.
+std::vector<Launch> until_slopes_of(const FusedTrials& trials, const Step& norm) {
+  std::vector<Launch> out;
+  for (const Launch& launch : trials.program.train) {
+    out.push_back(launch);
+    if (launch.kernel == KernelId::norm_slopes && launch.what.starts_with(norm.pointer + ":"))
+      return out;
+  }
+  ADD_FAILURE() << "no launch for " << norm.pointer;
+  return out;
+}
+
+// The sums of every norm of a network, over two steps; the second has fewer samples. Returns how
+// many were taken by products.
+int expect_exact_norms(const NetworkSpec& spec, const DataShape& shape, std::uint64_t seed) {
+  const MadeUpData data(shape, seed);
+  int taken = 0;
+  FusedTrials first(spec, data, 1, Precision::bf16);
+  for (std::size_t i = 0; i < first.plan.steps.size(); ++i) {
+    if (first.plan.steps[i].op != Step::Op::batch_norm) continue;
+    FusedTrials trials(spec, data, 1, Precision::bf16);
+    const Step& norm = trials.plan.steps[i];
+    SCOPED_TRACE(norm.pointer);
+    const NormSums& sums = trials.memory.norm_sums[i];
+    taken += (sums.statistics >= 0) + (sums.slopes >= 0);
+    trials.admit(0, spec, seed);
+    // Values far from zero: a difference of large sums would be wrong.
+    const Parameter& weight = trials.plan.parameters[z(trials.plan.steps[i - 1].weight)];
+    std::vector<double> near_one(z(weight.inputs * weight.columns));
+    for (std::size_t w = 0; w < near_one.size(); ++w)
+      near_one[w] = 1.0 + 0.01 * static_cast<double>((w * 37 + seed) % 19);
+    trials.set_parameter(0, z(norm.weight - 1), near_one);
+    trials.write_order(0, 1, false);
+    for (int round = 0; round < 2; ++round) {
+      trials.run(until_slopes_of(trials, norm), {0},
+                 static_cast<Order>((seed + static_cast<unsigned>(round)) % 3));
+      const int channels = trials.memory.values[z(norm.output)].channels;
+      const float* saved = trials.floats(0, trials.memory.saved[i]);
+      const auto array = [&](NormArray which) {
+        const float* from = saved + norm_place(which, channels);
+        return std::vector<double>(from, from + channels);
+      };
+      const NormNumbers wanted =
+          numbers_of(trials, norm, trials.memory.paired[i], trials.state(0).samples);
+      expect_close(array(NormArray::mean), wanted.mean, 1e-6, "mean");
+      expect_close(array(NormArray::inverse), wanted.inverse, 1e-5, "inverse");
+      const std::vector<float> scale = trials.gradient(0, z(norm.weight));
+      const std::vector<float> shift = trials.gradient(0, z(norm.bias));
+      expect_close({shift.begin(), shift.end()}, wanted.shift_slope, 1e-4, "shift");
+      expect_close({scale.begin(), scale.end()}, wanted.scale_slope, 1e-3, "scale");
+      ++trials.state(0).step;  // the launches left out end the step
+    }
+  }
+  return taken;
+}
+
+TEST(TensorCores, SumForTheNormsAroundThem) {
+  const auto conv = [](int filters, int kernel, Activation activation, int stride = 1) {
+    return with(layer(LayerKind::conv, filters, kernel, stride), activation, true);
+  };
+  int taken = 0;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    NetworkSpec spec;
+    spec.batch_size = 4;
+    spec.initialization = Initialization::pytorch;
+    LayerSpec block = layer(LayerKind::residual);
+    block.activation = seed == 2 ? Activation::none : Activation::relu;
+    const int wide = seed == 1 ? 13 : 30;  // of halo kernels, of several tiles a block
+    block.bodies = {{conv(wide, 3, Activation::relu), conv(wide, 3, Activation::none)}};
+    spec.layers = {conv(wide, 2, Activation::relu), block,
+                   conv(seed == 3 ? 40 : 15, 3, Activation::relu, seed == 2 ? 2 : 1),
+                   conv(9, 2, Activation::none), conv(7, 1, Activation::relu)};
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+      spec.layers[i].pointer = "/layers/" + std::to_string(i);
+      for (auto& body : spec.layers[i].bodies)
+        for (std::size_t j = 0; j < body.size(); ++j)
+          body[j].pointer = spec.layers[i].pointer + "/body/" + std::to_string(j);
+    }
+    const int size = seed == 2 ? 14 : 6;
+    taken += expect_exact_norms(spec, {size, size + 1, 2, 3, 7, 1, 0}, seed);
+  }
+  EXPECT_GT(taken, 30);
+}
+
 }  // namespace
 }  // namespace brood::cnn::cuda

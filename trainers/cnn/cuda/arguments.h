@@ -43,6 +43,9 @@ constexpr int kThreads = kChannelLanes * kPixelLanes;  // of all kernels but the
 constexpr int kSums = 4;                               // sums over threads in one kernel
 constexpr int kSumSharedBytes = 8 * kSums * kThreads;
 
+// Sums over partials of a batch norm: a block's threads are kNormChannels channels by lanes.
+constexpr int kNormChannels = 8;
+
 constexpr int kVectorLanes = 8;  // of bf16 that a thread takes at once
 
 // A weight gradient's chunk is a number of whole images.
@@ -116,16 +119,21 @@ struct PoolArguments {
   std::int32_t accumulate;
 };
 
+// The arrays that a batch norm keeps from forward to backward, floats, an entry per channel.
+enum class NormArray : int { mean, inverse, scale, shift, constant, linear };
 constexpr int kNormArraysKept = 6;
+constexpr int norm_place(NormArray which, int channels) {
+  return static_cast<int>(which) * channels;
+}
 
-// saved: floats [kNormArraysKept][channels]: mean, inverse deviation, scale, shift, constant,
-// linear.
+// saved: the arrays; partials: doubles [part][kind][channel].
 struct NormArguments {
   Group group;
   Tensor x, y, dx, dy;
   std::int64_t scale, shift, scale_gradient, shift_gradient;
   std::int64_t mean, variance, saved, partials;
   std::int32_t relu, train, accumulate;
+  std::int32_t parts;  // partials that a product has left; 0: one for each chunk of pixels
 };
 
 // norm.y, norm.dy: the maxima behind the norm, and their gradient.
@@ -207,6 +215,16 @@ using PackArguments = TableArguments<PackEntry>;
 constexpr int kPackTile = 32;  // inputs and columns of a tap that a block takes
 constexpr int kPackSharedBytes = 4 * kPackTile * (kPackTile + 1);
 
+// What a product on tensor cores sums over the pixels that it writes, for a batch norm that reads
+// them, or whose values' gradient they are (column_sums.h).
+struct ColumnSumArguments {
+  std::int64_t partials = -1;  // -1: nothing
+  std::int64_t x = -1;         // of a gradient: what the norm reads, like `to`; -1: statistics
+  std::int64_t saved = -1;     // of a gradient: the norm's
+  std::int64_t sum = -1;       // of a gradient: the residual's sum, whose ReLU is behind the norm's
+  std::int32_t relu = 0;       // of a gradient: the norm's
+};
+
 // A product on tensor cores. from is read, to written: x and y, or their gradients the other way
 // round. A dense layer's image is one pixel with all its lanes as channels.
 struct TensorArguments {
@@ -216,6 +234,7 @@ struct TensorArguments {
   std::int32_t kernel_height, kernel_width, stride_height, stride_width;
   std::int32_t dilation_height, dilation_width, pad_top, pad_left;
   std::int32_t relu, accumulate;
+  ColumnSumArguments sums;
 };
 
 // A tile of a convolution with a kernel of 3x3 that keeps the size of the image: a band of rows of
@@ -259,6 +278,11 @@ constexpr int halo_gradient_threads(int inputs, int outputs) {
 }
 constexpr int halo_gradient_bytes(int pixels, int inputs, int outputs) {
   return 2 * 2 * (pixels * inputs + kTensorRows * outputs);
+}
+// Of a block's sums over its pixels: kSumRows threads have some of each column.
+constexpr int kSumRows = 32, kSumPadding = 8;
+constexpr int column_sum_bytes(int columns, int threads) {
+  return 8 * 3 * threads + 4 * (2 * kSumRows * (columns + kSumPadding) + kSumRows);
 }
 // Shared memory of a block that all devices from sm_80 on have.
 constexpr int kSharedBytesMax = 99 * 1024;

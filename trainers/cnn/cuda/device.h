@@ -161,6 +161,11 @@ BROOD_DEVICE float from_float<float>(float value) {
 }
 template <>
 BROOD_DEVICE Bf16 from_float<Bf16>(float value) {
+#if defined(__CUDACC__)
+  Bf16 out;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out.bits) : "f"(value));
+  return out;
+#endif
   const auto bits = bits_as<std::uint32_t>(value);
   if ((bits & 0x7fffffffU) > 0x7f800000U) return {0x7fff};
   return {static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16U) & 1U)) >> 16U)};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "trainers/cnn/cuda/arguments.h"
+#include "trainers/cnn/cuda/norm_fusion.h"
 
 namespace brood::cnn::cuda {
 
@@ -18,47 +19,10 @@ std::int64_t chunks(std::int64_t items, std::int64_t chunk) { return (items + ch
 
 std::size_t z(std::int64_t value) { return static_cast<std::size_t>(value); }
 
-// 2x2 windows side by side, all inside.
-bool is_plain_pool(const Plan& plan, const Step& pool) {
-  const Shape &from = plan.tensors[z(pool.inputs.front())], &to = plan.tensors[z(pool.output)];
-  return pool.op == Step::Op::max_pool && pool.kernel_height == 2 && pool.kernel_width == 2 &&
-         pool.stride_height == 2 && pool.stride_width == 2 && pool.pad_top == 0 &&
-         pool.pad_left == 0 && 2 * to.height <= from.height && 2 * to.width <= from.width;
-}
-
-// For each batch norm the pool or the sum that alone reads what it writes; -1: none.
-std::vector<int> pairs_of_norms(const Plan& plan, bool fuse) {
-  const auto steps = static_cast<int>(plan.steps.size());
-  std::vector<int> out(plan.steps.size(), -1), readers(plan.tensors.size(), 0);
-  std::vector<int> made(plan.tensors.size(), -1);
-  for (int i = 0; i < steps; ++i) {
-    made[z(plan.steps[z(i)].output)] = i;
-    for (const int input : plan.steps[z(i)].inputs) ++readers[z(input)];
-  }
-  const auto lone_norm = [&](int tensor) {
-    const int i = made[z(tensor)];
-    return i >= 0 && plan.steps[z(i)].op == Step::Op::batch_norm && readers[z(tensor)] == 1;
-  };
-  for (int i = 0; fuse && i < steps; ++i) {
-    const Step& step = plan.steps[z(i)];
-    if (is_plain_pool(plan, step) && lone_norm(step.inputs.front()))
-      out[z(made[z(step.inputs.front())])] = i;
-    if (step.op != Step::Op::add) continue;
-    // The later of both: the other is there by then.
-    const bool second = made[z(step.inputs[1])] > made[z(step.inputs[0])];
-    const int later = step.inputs[second ? 1 : 0];
-    if (lone_norm(later)) out[z(made[z(later)])] = i;
-  }
-  return out;
-}
-
 class Builder {
  public:
   Builder(const Plan& plan, DeviceMemory& memory)
-      : plan_(plan),
-        out_(memory),
-        element_(memory.precision == Precision::fp32 ? 4 : 2),
-        pitch_unit_(memory.precision == Precision::fp32 ? 1 : 8) {}
+      : plan_(plan), out_(memory), element_(memory.precision == Precision::fp32 ? 4 : 2) {}
 
   void build() {
     out_.state = add(sizeof(SlotState));
@@ -83,6 +47,8 @@ class Builder {
     out_.losses = add(batch() * static_cast<std::int64_t>(sizeof(SampleLoss)));
     out_.partial_bytes = partial_bytes();
     out_.partials = add(out_.partial_bytes);
+    out_.norm_partial_bytes = norm_partial_bytes();
+    out_.norm_partials = add(out_.norm_partial_bytes);
     out_.slot_bytes = size_;
   }
 
@@ -122,10 +88,7 @@ class Builder {
     out_.average_states = add(state_bytes);
   }
 
-  Tensor tensor(const Shape& shape) const {
-    return {-1, shape.height, shape.width, shape.channels,
-            (shape.channels + pitch_unit_ - 1) / pitch_unit_ * pitch_unit_};
-  }
+  Tensor tensor(const Shape& shape) const { return tensor_of(shape, out_.precision); }
 
   std::int64_t bytes_of(const Tensor& t) const {
     return batch() * t.height * t.width * t.pitch * element_;
@@ -252,13 +215,19 @@ class Builder {
     out_.packed_gradient.push_back(used && wanted ? add(2 * rows * y.pitch) : -1);
   }
 
-  std::int64_t partial_bytes() const {
-    std::int64_t most = 8 * chunks(out_.parameter_count, kSquareChunk);
-    for (const Step& step : plan_.steps) {
-      if (step.op != Step::Op::batch_norm) continue;
-      const Tensor& y = out_.values[z(step.output)];
-      const std::int64_t pixels = std::int64_t{1} * y.height * y.width;
-      most = std::max(most, 3 * 8 * y.channels * chunks(batch() * pixels, kChunkPixels));
+  std::int64_t partial_bytes() const { return 8 * chunks(out_.parameter_count, kSquareChunk); }
+
+  // Three sums of a part at most.
+  std::int64_t norm_partial_bytes() const {
+    std::int64_t most = 0;
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      if (plan_.steps[i].op != Step::Op::batch_norm) continue;
+      const Tensor& y = out_.values[z(plan_.steps[i].output)];
+      const NormSums& sums = out_.norm_sums[i];
+      const std::int64_t parts =
+          std::max<std::int64_t>({chunks(batch() * y.height * y.width, kChunkPixels),
+                                  sums.statistics_parts, sums.slopes_parts});
+      most = std::max(most, 3 * 8 * y.channels * parts);
     }
     return most;
   }
@@ -266,7 +235,6 @@ class Builder {
   const Plan& plan_;
   DeviceMemory& out_;
   const std::int64_t element_;
-  const std::int32_t pitch_unit_;
   std::int64_t size_ = 0;
 };
 
@@ -288,10 +256,16 @@ std::vector<bool> tensors_with_gradient(const Plan& plan) {
   return out;
 }
 
+Tensor tensor_of(const Shape& shape, Precision precision) {
+  const int unit = precision == Precision::fp32 ? 1 : kVectorLanes;
+  return {-1, shape.height, shape.width, shape.channels, (shape.channels + unit - 1) / unit * unit};
+}
+
 DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision,
-                                bool fuse) {
+                                const Fusion& fusion) {
   DeviceMemory memory;
-  memory.paired = pairs_of_norms(plan, fuse);
+  memory.paired = pairs_of_norms(plan, fusion);
+  memory.norm_sums = sums_of_norms(plan, memory.paired, precision, fusion);
   memory.precision = precision;
   memory.moments = moments;
   memory.averages = averages;

@@ -28,6 +28,22 @@ struct DeviceArray {
   const Parameter* parameter = nullptr;  // of the plan; nullptr for moments and averages
 };
 
+// What is done of a batch norm where its neighbours are (column_sums.h, norm_pair_kernels.h). Where
+// not all is, each step is by itself: pairs and reads to the same bits, sums to others.
+struct Fusion {
+  bool pairs = true;       // with a pool or a sum behind it
+  bool reads = true;       // its values are made where they are read
+  bool statistics = true;  // summed by the product before it
+  bool slopes = true;      // summed by the input gradient that they are of
+};
+
+// Of a batch norm: the steps whose products sum for it, -1: none does; and how many parts they
+// leave.
+struct NormSums {
+  int statistics = -1, slopes = -1;
+  int statistics_parts = 0, slopes_parts = 0;
+};
+
 // All offsets in bytes from the start of a slot, multiples of 256 but inside the arrays of
 // parameters and states, which are dense.
 struct DeviceMemory {
@@ -52,12 +68,14 @@ struct DeviceMemory {
   // Of each step, the chunks' sums of the gradients of its weight and its bias (arguments.h); -1:
   // there are none. They lie where values lay that no backward pass from that step on reads.
   std::vector<std::int64_t> weight_partials, bias_partials;
+  std::int64_t norm_partials = 0, norm_partial_bytes = 0;  // of batch norms alone
   // bf16 weights of each step as tensor cores read them, forward and for the input gradient; -1:
   // none.
   std::vector<std::int64_t> packed, packed_gradient;
   // Of each step: the pool or the sum that a batch norm is one with (norm_pair_kernels.h); -1:
   // none.
   std::vector<int> paired;
+  std::vector<NormSums> norm_sums;  // of each step
   std::int64_t slot_bytes = 0;
 };
 
@@ -67,9 +85,11 @@ bool uses_tensor_cores(const Step& step, Precision precision);
 // Those with some parameter before them.
 std::vector<bool> tensors_with_gradient(const Plan& plan);
 
-// fuse: steps that can be one are; else each is by itself, to the same bits.
+// Without a place.
+Tensor tensor_of(const Shape& shape, Precision precision);
+
 DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Precision precision,
-                                bool fuse = true);
+                                const Fusion& fusion = {});
 
 // In the order and with the names of Network::arrays(), so that checkpoints are interchangeable.
 std::vector<DeviceArray> device_arrays(const Plan& plan, const DeviceMemory& memory,

@@ -15,7 +15,7 @@ namespace brood::cnn::cuda {
 
 namespace {
 
-constexpr int kNumericsVersion = 1;
+constexpr int kNumericsVersion = 2;
 std::int64_t arena_wanted(Runtime& runtime, const FusedOptions& options) {
   return options.arena_bytes > 0 ? options.arena_bytes : runtime.info().bytes_free / 10 * 9;
 }

@@ -81,24 +81,6 @@ BROOD_DEVICE void multiply_halo(const Bf16* halo, const Bf16* weights, const int
   }
 }
 
-template <int kColumns>
-BROOD_DEVICE void store_halo(const HaloArguments& args, const SlotAccess& slot,
-                             const HaloTiles& tiles, int tile, int column0,
-                             const WarpSums<kColumns / 8>& sums) {
-  const int lane = thread_index() % 32, warp = thread_index() / 32;
-  const Tensor& to = args.product.to;
-  const float* bias = args.product.bias < 0 ? nullptr : slot.at<float>(args.product.bias);
-  BROOD_UNROLL for (int i = 0; i < 2; ++i) BROOD_UNROLL for (int half = 0; half < 2; ++half) {
-    const int pixel = tiles.target(tile, warp * 32 + i * 16 + half * 8 + lane / 4);
-    BROOD_UNROLL for (int j = 0; j < kColumns / 8; ++j) {
-      const int column = column0 + j * 8 + lane % 4 * 2;
-      if (pixel >= 0 && column < to.pitch)
-        store_pair(args.product, bias, slot.at<Bf16>(to) + pixel * to.pitch + column, column,
-                   sums[i][j][2 * half], sums[i][j][2 * half + 1]);
-    }
-  }
-}
-
 // Block x: kHaloTilesPerBlock tiles one after another; block y: the tile of columns.
 template <int kDepth, int kColumns>
 BROOD_KERNEL(kHaloThreads)
@@ -109,9 +91,9 @@ halo_product(const HaloArguments args) {
   const HaloTiles tiles(args.shape, args.product.from, 0, slot.samples());
   const int first = block_x() * args.tiles_per_block;
   const int last = smaller(first + args.tiles_per_block, tiles.count());
-  if (first >= last) return;
-  const Tensor& read = args.product.from;
   const int column0 = block_y() * kColumns, thread = thread_index(), pixels = tiles.pixels();
+  if (first >= last) return leave_no_sums(args.product, slot, column0, kColumns);
+  const Tensor& read = args.product.from;
   Bf16* weights = shared_memory<Bf16>();
   Bf16* halos = weights + 9 * kColumns * kDepth;
   const Bf16* packed = slot.at<Bf16>(args.product.packed);
@@ -133,6 +115,7 @@ halo_product(const HaloArguments args) {
   };
   const int row = thread / 32 * 32 + thread % 16;
   const int windows[2] = {tiles.window(row), tiles.window(row + 16)};
+  ColumnSums<kColumns / 8> column_sums;
   load(first, 0);
   commit_copies();
   for (int tile = first; tile < last; ++tile) {
@@ -145,8 +128,13 @@ halo_product(const HaloArguments args) {
     multiply_halo<kDepth, kColumns>(halos + buffer * pixels * kDepth, weights, windows,
                                     read.width + 2, sums);
     sync_threads();  // the next copies go where these sums were read
-    store_halo<kColumns>(args, slot, tiles, tile, column0, sums);
+    TilePixels places;
+    BROOD_UNROLL for (int i = 0; i < 4; ++i) places[i] =
+        tiles.target(tile, tile_row(thread / 32, i));
+    store_warp<kColumns / 8>(args.product, slot, places, column0, sums, column_sums);
   }
+  if (args.product.sums.partials >= 0)
+    leave_sums<kColumns, kHaloThreads>(args.product, slot, column0, column_sums);
 }
 
 template <class Visit>

@@ -9,11 +9,8 @@ inline namespace BROOD_DEVICE_SPACE {
 
 constexpr double kNormMomentum = 0.1;
 
-// The arrays that a batch norm keeps from forward to backward, an entry per channel.
-enum class NormArray : int { mean, inverse, scale, shift, constant, linear };
-
 BROOD_DEVICE float* norm_array(const SlotAccess& slot, const NormArguments& args, NormArray which) {
-  return slot.at<float>(args.saved) + static_cast<int>(which) * args.x.channels;
+  return slot.at<float>(args.saved) + norm_place(which, args.x.channels);
 }
 
 // Partials of a chunk: [sum, sum of squares of means, sum of squares within][channel].
@@ -52,38 +49,51 @@ BROOD_DEVICE float follow(float running, double now) {
                             kNormMomentum * now);
 }
 
-// The sum of a kind of partials over all chunks, for the block's channels; in lane 0.
-BROOD_DEVICE double sum_of_chunks(const SlotAccess& slot, const NormArguments& args, int kinds,
-                                  int kind) {
-  const int channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
-  const int chunks = chunks_of(slot.samples() * image_pixels(args.x), kChunkPixels);
-  const double* partials = slot.at<double>(args.partials) + kind * args.x.channels + channel;
-  double sum = 0.0;
-  for (int i = thread_index() / kChannelLanes; channel < args.x.channels && i < chunks;
-       i += kPixelLanes)
-    sum += partials[i * kinds * args.x.channels];
-  return sum_of_lanes(sum, kind);
+// Sums of the kinds of partials, [part][kind][channel], for the block's kNormChannels channels; in
+// its first threads. All threads call.
+template <int kKinds>
+BROOD_DEVICE void sum_parts(const SlotAccess& slot, const NormArguments& args,
+                            double (&sums)[kKinds]) {
+  constexpr int kLanes = kThreads / kNormChannels;
+  const int lane = thread_index() / kNormChannels, channels = args.x.channels;
+  const int channel = block_x() * kNormChannels + thread_index() % kNormChannels;
+  const int parts =
+      args.parts > 0 ? args.parts : chunks_of(slot.samples() * image_pixels(args.x), kChunkPixels);
+  BROOD_UNROLL for (int kind = 0; kind < kKinds; ++kind) sums[kind] = 0.0;
+  const double* partials = slot.at<double>(args.partials) + channel;
+  for (int i = lane; channel < channels && i < parts; i += kLanes)
+    BROOD_UNROLL for (int kind = 0; kind < kKinds; ++kind) sums[kind] +=
+        partials[(i * kKinds + kind) * channels];
+  double* shared = shared_memory<double>() + thread_index();
+  BROOD_UNROLL for (int kind = 0; kind < kKinds; ++kind) shared[kind * kThreads] = sums[kind];
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    sync_threads();
+    if (lane >= half) continue;
+    BROOD_UNROLL for (int kind = 0; kind < kKinds; ++kind) {
+      sums[kind] += shared[kind * kThreads + half * kNormChannels];
+      shared[kind * kThreads] = sums[kind];
+    }
+  }
 }
 
 // Scale and shift: of the batch's statistics, which the running ones follow, or of those. A block
-// for kChannelLanes channels.
+// for kNormChannels channels.
 BROOD_KERNEL(kThreads) norm_prepare(const NormArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const int channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
-  const double sum = args.train ? sum_of_chunks(slot, args, 3, 0) : 0.0;
-  const double between_means = args.train ? sum_of_chunks(slot, args, 3, 1) : 0.0;
-  const double within = args.train ? sum_of_chunks(slot, args, 3, 2) : 0.0;
-  if (thread_index() >= kChannelLanes || channel >= args.x.channels) return;
+  const int channel = block_x() * kNormChannels + thread_index();
+  double sums[3] = {};
+  if (args.train) sum_parts<3>(slot, args, sums);
+  if (thread_index() >= kNormChannels || channel >= args.x.channels) return;
   float* running_mean = slot.at<float>(args.mean) + channel;
   float* running_variance = slot.at<float>(args.variance) + channel;
   float mean = *running_mean, inverse = inverse_of(static_cast<double>(*running_variance));
   if (args.train) {
     const double count = static_cast<double>(slot.samples()) * image_pixels(args.x);
-    const double exact_mean = sum / count;
+    const double exact_mean = sums[0] / count;
     // The comparisons let a NaN through.
-    const double spread = between_means - count * exact_mean * exact_mean;
-    const double total = within + (spread < 0.0 ? 0.0 : spread);
+    const double spread = sums[1] - count * exact_mean * exact_mean;
+    const double total = sums[2] + (spread < 0.0 ? 0.0 : spread);
     const double variance = (total < 0.0 ? 0.0 : total) / count;
     mean = static_cast<float>(exact_mean);
     inverse = inverse_of(variance);
@@ -169,20 +179,22 @@ norm_sums(const NormArguments args) {
                   PlainSlopes<T>{slot.at<T>(args.dy) + lane.channel, args.dy.pitch});
 }
 
-// The gradients of scale and shift, and what dx needs. A block for kChannelLanes channels.
+// The gradients of scale and shift, and what dx needs. A block for kNormChannels channels.
 BROOD_KERNEL(kThreads) norm_slopes(const NormArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const int channel = block_x() * kChannelLanes + thread_index() % kChannelLanes;
-  const double slope = sum_of_chunks(slot, args, 2, 0), products = sum_of_chunks(slot, args, 2, 1);
-  if (thread_index() >= kChannelLanes || channel >= args.x.channels) return;
+  const int channel = block_x() * kNormChannels + thread_index();
+  double sums[2];
+  sum_parts<2>(slot, args, sums);
+  if (thread_index() >= kNormChannels || channel >= args.x.channels) return;
   const double count = static_cast<double>(slot.samples()) * image_pixels(args.x);
   const float inverse = norm_array(slot, args, NormArray::inverse)[channel];
   const float scale = norm_array(slot, args, NormArray::scale)[channel];
-  const double product = products * static_cast<double>(inverse);
-  slot.at<float>(args.shift_gradient)[channel] = static_cast<float>(slope);
+  const double product = sums[1] * static_cast<double>(inverse);
+  slot.at<float>(args.shift_gradient)[channel] = static_cast<float>(sums[0]);
   slot.at<float>(args.scale_gradient)[channel] = static_cast<float>(product);
-  norm_array(slot, args, NormArray::constant)[channel] = scale * static_cast<float>(slope / count);
+  norm_array(slot, args, NormArray::constant)[channel] =
+      scale * static_cast<float>(sums[0] / count);
   norm_array(slot, args, NormArray::linear)[channel] =
       scale * inverse * static_cast<float>(product / count);
 }

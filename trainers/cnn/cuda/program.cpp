@@ -208,6 +208,20 @@ class Builder : private LaunchList {
 
   // --- on tensor cores ---
 
+  bool is_me(int step, const Step& me) const { return step == static_cast<int>(index(me)); }
+
+  // Of the input gradient behind a batch norm and perhaps a sum.
+  ColumnSumArguments slope_sums(const Step& norm) const {
+    const Step* sum = pair_of(norm);
+    ColumnSumArguments a;
+    a.partials = memory_.norm_partials;
+    a.x = input(norm).offset;
+    a.saved = saved(norm);
+    a.sum = sum && sum->relu ? output(*sum).offset : -1;
+    a.relu = norm.relu;
+    return a;
+  }
+
   bool tensor(const Step& step) const { return uses_tensor_cores(step, memory_.precision); }
 
   // The weights of this batch as they are read there.
@@ -248,6 +262,8 @@ class Builder : private LaunchList {
     a.packed = memory_.packed[index(step)];
     a.bias = weight(step.bias);
     a.relu = step.relu;
+    for (std::size_t i = 0; train_ && i < plan_.steps.size(); ++i)
+      if (is_me(memory_.norm_sums[i].statistics, step)) a.sums.partials = memory_.norm_partials;
     tensor_product(step, a, false);
   }
 
@@ -257,6 +273,8 @@ class Builder : private LaunchList {
     a.to = as_pixel(step, slope(step.inputs.front()));
     a.packed = memory_.packed_gradient[index(step)];
     a.accumulate = accumulate(step.inputs.front());
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      if (is_me(memory_.norm_sums[i].slopes, step)) a.sums = slope_sums(plan_.steps[i]);
     tensor_product(step, a, true);
   }
 
@@ -280,7 +298,7 @@ class Builder : private LaunchList {
     a.mean = states_ + 4 * memory_.state_array[z(step.state)];
     a.variance = states_ + 4 * memory_.state_array[z(step.state + 1)];
     a.saved = saved(step);
-    a.partials = memory_.partials;
+    a.partials = memory_.norm_partials;
     a.relu = step.relu;
     a.train = train_;
     return a;
@@ -312,10 +330,16 @@ class Builder : private LaunchList {
     return a;
   }
 
+  void norm_channels(KernelId kernel, const NormArguments& a) {
+    add(kernel, blocks(a.x.channels, kNormChannels), 1, kThreads, kSumSharedBytes, a);
+  }
+
   void norm_forward(const Step& step) {
-    const NormArguments a = norm_arguments(step);
-    if (train_) chunks(KernelId::norm_statistics, a.x, a);
-    channels(KernelId::norm_prepare, a.x.channels, a);
+    NormArguments a = norm_arguments(step);
+    const NormSums& sums = memory_.norm_sums[index(step)];
+    if (train_ && sums.statistics < 0) chunks(KernelId::norm_statistics, a.x, a);
+    a.parts = sums.statistics_parts;
+    norm_channels(KernelId::norm_prepare, a);
     const Step* pair = pair_of(step);
     if (pair == nullptr) return lanes(KernelId::norm_forward, a.x, a);
     if (pair->op == Step::Op::add)
@@ -450,14 +474,18 @@ class Builder : private LaunchList {
     NormArguments a = norm_arguments(step);
     const Step* pair = pair_of(step);
     const bool sum = pair && pair->op == Step::Op::add;
+    const NormSums& sums = memory_.norm_sums[index(step)];
     if (!pair) a.dy = slope(step.output);
-    if (sum)
-      chunks(KernelId::norm_add_sums, a.x, with_sum(a, *pair));
-    else if (pair)
-      chunks(KernelId::norm_pool_sums, a.x, with_pool(a, *pair));
-    else
-      chunks(KernelId::norm_sums, a.x, a);
-    channels(KernelId::norm_slopes, a.x.channels, a);
+    if (sums.slopes < 0) {
+      if (sum)
+        chunks(KernelId::norm_add_sums, a.x, with_sum(a, *pair));
+      else if (pair)
+        chunks(KernelId::norm_pool_sums, a.x, with_pool(a, *pair));
+      else
+        chunks(KernelId::norm_sums, a.x, a);
+    }
+    a.parts = sums.slopes_parts;
+    norm_channels(KernelId::norm_slopes, a);
     if (!wanted(step.inputs.front())) return;
     a.dx = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());

@@ -7,7 +7,7 @@
 // eight rows of a fragment lie in different banks.
 #pragma once
 
-#include "trainers/cnn/cuda/slot_access.h"
+#include "trainers/cnn/cuda/column_sums.h"
 
 namespace brood::cnn::cuda {
 inline namespace BROOD_DEVICE_SPACE {
@@ -166,10 +166,6 @@ struct TensorTile {
   static constexpr int kColumnElements = kColumns * kTensorDepth;
 };
 
-// The sums of a warp: 2 x kFragments fragments of 16x8.
-template <int kFragments>
-using WarpSums = float[2][kFragments][4];
-
 // One step of the depth from shared memory.
 template <int kColumns>
 BROOD_DEVICE void multiply_step(const Bf16* rows, const Bf16* columns,
@@ -190,9 +186,9 @@ BROOD_DEVICE void multiply_step(const Bf16* rows, const Bf16* columns,
   }
 }
 
-// Bias, ReLU, and the two neighbours of a row as one word.
+// Bias, ReLU, and the two neighbours of a row as one word, which is left in place of the sums.
 BROOD_DEVICE void store_pair(const TensorArguments& args, const float* bias, Bf16* to, int column,
-                             float first, float second) {
+                             float& first, float& second) {
   if (bias) {
     if (column < args.to.channels) first += bias[column];
     if (column + 1 < args.to.channels) second += bias[column + 1];
@@ -207,25 +203,52 @@ BROOD_DEVICE void store_pair(const TensorArguments& args, const float* bias, Bf1
     if (first <= 0.0F) first = 0.0F;
     if (second <= 0.0F) second = 0.0F;
   }
-  *pair = {{from_float<Bf16>(first), from_float<Bf16>(second)}};
+  const Bf16x2 stored = {{from_float<Bf16>(first), from_float<Bf16>(second)}};
+  *pair = stored;
+  first = to_float(stored.value[0]);
+  second = to_float(stored.value[1]);
+}
+
+// A thread's part of a tile, and what is to be summed of it. column0: of the warp.
+template <int kFragments>
+BROOD_DEVICE void store_warp(const TensorArguments& args, const SlotAccess& slot,
+                             const TilePixels& pixels, int column0, WarpSums<kFragments>& sums,
+                             ColumnSums<kFragments>& column_sums) {
+  const float* bias = args.bias < 0 ? nullptr : slot.at<float>(args.bias);
+  const int first = column0 + thread_index() % 4 * 2;
+  BROOD_UNROLL for (int row = 0; row < 4; ++row) BROOD_UNROLL for (int j = 0; j < kFragments; ++j) {
+    const int column = first + j * 8;
+    if (pixels[row] >= 0 && column < args.to.pitch)
+      store_pair(args, bias, slot.at<Bf16>(args.to) + pixels[row] * args.to.pitch + column, column,
+                 sums[row / 2][j][row % 2 * 2], sums[row / 2][j][row % 2 * 2 + 1]);
+  }
+  if (args.sums.partials < 0) return;
+  if (args.sums.x < 0)
+    add_statistics<kFragments>(sums, pixels, column_sums);
+  else
+    add_slopes<kFragments>(args, slot, first, sums, pixels, column_sums);
+}
+
+// The row of a tile that is the thread's in a warp's fragments: row 0 to 3.
+BROOD_DEVICE int tile_row(int warp_row, int row) {
+  return warp_row * 32 + row * 8 + thread_index() % 32 / 4;
 }
 
 template <int kColumns, class Rows>
 BROOD_DEVICE void store_tile(const TensorArguments& args, const SlotAccess& slot, const Rows& rows,
-                             int column0, const WarpSums<TensorTile<kColumns>::kFragments>& sums) {
+                             int column0, WarpSums<TensorTile<kColumns>::kFragments>& sums) {
   using Tile = TensorTile<kColumns>;
-  const int lane = thread_index() % 32, warp = thread_index() / 32;
-  const float* bias = args.bias < 0 ? nullptr : slot.at<float>(args.bias);
-  BROOD_UNROLL for (int i = 0; i < 2; ++i) BROOD_UNROLL for (int half = 0; half < 2; ++half) {
-    const int pixel = rows.pixel(warp / Tile::kWarpsAcross * 32 + i * 16 + half * 8 + lane / 4);
-    BROOD_UNROLL for (int j = 0; j < Tile::kFragments; ++j) {
-      const int column =
-          column0 + warp % Tile::kWarpsAcross * Tile::kWarpColumns + j * 8 + lane % 4 * 2;
-      if (pixel >= 0 && column < args.to.pitch)
-        store_pair(args, bias, slot.at<Bf16>(args.to) + pixel * args.to.pitch + column, column,
-                   sums[i][j][2 * half], sums[i][j][2 * half + 1]);
-    }
-  }
+  const int warp = thread_index() / 32;
+  TilePixels pixels;
+  BROOD_UNROLL for (int row = 0; row < 4; ++row) pixels[row] =
+      rows.pixel(tile_row(warp / Tile::kWarpsAcross, row));
+  ColumnSums<Tile::kFragments> column_sums;
+  store_warp<Tile::kFragments>(args, slot, pixels,
+                               column0 + warp % Tile::kWarpsAcross * Tile::kWarpColumns, sums,
+                               column_sums);
+  if (args.sums.partials < 0) return;
+  sync_threads();  // others may still read the last step
+  leave_sums<kColumns, Tile::kThreads>(args, slot, column0, column_sums);
 }
 
 // to[pixel][column] = sum over (tap, lane) of from * packed. Block x: the tile of pixels, block y:
@@ -236,14 +259,14 @@ tensor_product(const TensorArguments args) {
   using Tile = TensorTile<kColumns>;
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
+  const int column0 = block_y() * kColumns, chunks_of_tap = args.from.pitch / kChunk;
   PixelRows<kGradient> rows(args, slot.samples());
-  if (!rows.find(block_x())) return;
+  if (!rows.find(block_x())) return leave_no_sums(args, slot, column0, kColumns);
   Bf16* a = shared_memory<Bf16>();
   Bf16* b = a + kTensorStages * Tile::kRowElements;
   auto* list = reinterpret_cast<std::int32_t*>(b + kTensorStages * Tile::kColumnElements);
   const int all_taps = args.kernel_height * args.kernel_width;
   const int taps = list_taps(rows, all_taps, Tile::kThreads, list);
-  const int column0 = block_y() * kColumns, chunks_of_tap = args.from.pitch / kChunk;
   const int steps = chunks_of(taps * chunks_of_tap, Tile::kChunks);
   const int chunk = thread_index() % Tile::kChunks, first_row = thread_index() / Tile::kChunks;
   typename PixelRows<kGradient>::Row own[Tile::kRowLoads];

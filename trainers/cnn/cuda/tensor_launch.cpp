@@ -1,5 +1,7 @@
 #include "trainers/cnn/cuda/tensor_launch.h"
 
+#include <algorithm>
+
 #include "trainers/cnn/cuda/launch_list.h"
 #include "trainers/cnn/cuda/step_arguments.h"
 
@@ -24,7 +26,7 @@ bool halo_launch(const Step& step, const TensorArguments& product, int batch, Te
   out.x = blocks(tiles, kHaloTilesPerBlock);
   out.y = blocks(product.to.pitch, columns);
   out.threads = kHaloThreads;
-  out.shared_bytes = bytes;
+  out.shared_bytes = std::max(bytes, column_sum_bytes(columns, kHaloThreads));
   out.halo = shape;
   return true;
 }
