@@ -18,3 +18,12 @@ if(BROOD_NVCC AND NOT BROOD_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
   add_test(NAME cuda_budget COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-cuda)
   set_tests_properties(cuda_budget PROPERTIES LABELS gpu TIMEOUT 900 ENVIRONMENT NVCC=${BROOD_NVCC})
 endif()
+# The runtime on a GPU over a stand-in for CUDA's library: needs neither toolkit nor GPU. Its names
+# are others there, as a build with CUDA has the real ones too.
+brood_test(gpu_standin_test LIBS brood_cnn LABELS gpu SOURCES gpu_trials.cpp standin/standin.cpp
+  ${CMAKE_SOURCE_DIR}/trainers/cnn/cuda/cuda_runtime.cpp)
+if(TARGET gpu_standin_test)
+  target_include_directories(gpu_standin_test BEFORE PRIVATE standin)
+  target_compile_definitions(gpu_standin_test PRIVATE make_cuda_runtime=make_standin_runtime
+    built_with_cuda=built_with_standin launch_cuda=launch_standin prepare_kernels=prepare_standin)
+endif()

@@ -1,5 +1,5 @@
-// The runtime on a GPU, by CUDA's own runtime library. Only in builds with BROOD_CUDA; compiled,
-// but not tried on a GPU so far.
+// The runtime on a GPU, by CUDA's own runtime library. Only in builds with BROOD_CUDA; tried over a
+// stand-in for that library (tests/standin), but not on a GPU so far.
 #include <cuda_runtime_api.h>
 
 #include <array>
