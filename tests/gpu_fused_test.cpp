@@ -47,8 +47,7 @@ class Device {
   // The first GPU, with BROOD_TEST_DEVICE=cuda, unless something particular is asked for.
   static std::unique_ptr<Runtime> runtime(const EmulatedDevice& device = {}) {
     const char* const wanted = std::getenv("BROOD_TEST_DEVICE");
-    const bool plain =
-        device.allocation_fails == 0 && device.launch_fails == 0 && device.launch_hangs == 0;
+    const bool plain = device.allocation_fails == 0 && device.fault == EmulatedDevice::Fault::none;
     if (wanted == nullptr || std::string(wanted) != "cuda" || !plain)
       return make_emulated_runtime(device);
     return make_cuda_runtime(0);
@@ -287,13 +286,15 @@ TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
   const TestFolder folder;
   for (const bool hangs : {false, true}) {
     EmulatedDevice broken;
-    (hangs ? broken.launch_hangs : broken.launch_fails) = 180;  // in the second epoch
+    broken.fault = hangs ? EmulatedDevice::Fault::hang : EmulatedDevice::Fault::illegal_address;
+    broken.fault_learning_rate = 0.07;  // of the other trial
+    broken.fault_step = 4;              // in its second epoch
     Device device(2, broken);
     Assignment saved = trial(1);
     saved.save_dir = folder.path(hangs ? "hangs" : "fails");
     saved.save_every_epochs = 1;
     device.trainer->start(0, saved);
-    device.trainer->start(1, trial(2));
+    device.trainer->start(1, trial(2, 0.25, 4, broken.fault_learning_rate));
     std::vector<Event> told;
     std::string why;
     try {

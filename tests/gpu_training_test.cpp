@@ -240,6 +240,31 @@ TEST(DeviceTraining, FollowsTheCpusMomentum) {
   expect_the_cpus_training(specs);
 }
 
+// The last block to come adds up what all have left, whichever it is.
+TEST(DeviceTraining, ClipsTheNormOfMoreParametersThanABlockTakes) {
+  const MadeUpData data(kShape, 3);
+  NetworkSpec spec;
+  spec.batch_size = 2;
+  spec.layers = {layer(LayerKind::conv, 30, 5), layer(LayerKind::max_pool, 0, 4, 4),
+                 layer(LayerKind::dense, 80)};
+  spec.optimizer.clip_norm = 0.02;
+  for (const Order order : {Order::forward, Order::reverse}) {
+    FusedTrials trials(spec, data, 1);
+    ASSERT_GT(trials.memory.parameter_count, 2 * kSquareChunk);
+    trials.admit(0, spec, 5);
+    trials.write_order(0, 1, false);
+    trials.train({0}, order);
+    double squares = 0.0;
+    for (std::size_t p = 0; p < trials.plan.parameters.size(); ++p)
+      for (const float value : trials.gradient(0, p))
+        squares += static_cast<double>(value) * static_cast<double>(value);
+    const double norm = std::sqrt(squares);
+    ASSERT_GT(norm, 0.02);
+    EXPECT_NEAR(static_cast<double>(trials.state(0).clip), 0.02 / (norm + 1e-6), 1e-6);
+    EXPECT_EQ(trials.state(0).arrived, 0U);
+  }
+}
+
 // Sums over samples that no batch divides, and classes' tallies.
 TEST(DeviceTraining, EvaluatesAPartInSeveralBatches) {
   const MadeUpData data(kShape, 5);
@@ -270,7 +295,7 @@ TEST(DeviceTraining, GathersTheImagesThatTheCpuMakes) {
   for (const NetworkSpec& spec : specs) {
     trials.admit(0, spec, 31);
     trials.write_order(0, 1, false);
-    trials.run({trials.program.train.begin(), trials.program.train.begin() + 3}, {0});
+    trials.run({trials.program.train.begin(), trials.program.train.begin() + 2}, {0});
     Augmenter augmenter(spec.augment, images, 31);
     const float* got = trials.floats(0, trials.memory.values[0].offset);
     for (std::uint32_t sample = 0; sample < 8; ++sample) {

@@ -150,8 +150,10 @@ TEST(EmulatedStreams, RunWhenTheyAreWaitedForAndBeforeAnyOtherCall) {
   state.batch_size = 8;
   runtime->write(memory, &state, sizeof state);
   Launch launch;
-  launch.kernel = KernelId::end_step;
-  launch.set(StepArguments());
+  launch.kernel = KernelId::update;
+  UpdateArguments nothing{};
+  nothing.average = -1;
+  launch.set(nothing);
   launch.bind({memory, 2048, reinterpret_cast<const std::int32_t*>(memory + 2048)}, 1);
   const int graph = runtime->capture({launch});
   for (int stream = 0; stream < Runtime::kStreams; ++stream) runtime->replay(graph, stream);

@@ -65,14 +65,6 @@ constexpr int kProductSharedBytes = 4 * kTileDepth * (kTileRows + 4 + kTileColum
 
 struct StepArguments {
   Group group;
-  std::int64_t part_samples;   // of the part evaluated
-  std::int64_t class_tallies;  // of that part
-  std::int32_t part;           // 0: validation, 1: test
-  std::int32_t classes, batch_max;
-};
-
-struct DrawArguments {
-  Group group;
   std::int64_t draws, order, order_stride;
   const std::uint32_t* pool;
   std::int64_t pool_count;
@@ -85,8 +77,10 @@ struct GatherArguments {
   std::int64_t draws, labels;
   const std::uint8_t* pixels;
   const std::uint16_t* all_labels;
-  const std::uint32_t* samples;  // of the part evaluated
-  std::int32_t part;
+  // Of the part evaluated; part 0: validation, 1: test.
+  const std::uint32_t* samples;
+  std::int64_t part_samples, class_tallies;
+  std::int32_t part, batch_max, classes;
 };
 
 // A convolution or a dense layer, whose kernel is as large as its image. x and y are values or
@@ -171,6 +165,7 @@ struct LossArguments {
   Group group;
   Tensor logits, slopes;
   std::int64_t labels, losses, class_tallies;
+  std::int64_t part_samples;  // of the part evaluated
   std::int32_t train;
   std::int32_t part;  // evaluated
 };

@@ -49,6 +49,15 @@ BROOD_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
 BROOD_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
 BROOD_DEVICE int block_z() { return static_cast<int>(blockIdx.z); }
 BROOD_DEVICE void sync_threads() { __syncthreads(); }
+// Whether so many have come with the caller; it sees what they wrote before. *arrived is 0 before
+// the first and after the last.
+BROOD_DEVICE bool arrives_last(std::uint32_t* arrived, int count) {
+  const auto last = static_cast<unsigned>(count) - 1U;
+  __threadfence();
+  const bool is_last = atomicInc(arrived, last) == last;
+  __threadfence();
+  return is_last;
+}
 BROOD_DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 BROOD_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
 BROOD_DEVICE double square_root(double x) { return __dsqrt_rn(x); }
@@ -114,6 +123,11 @@ inline int block_x() { return emulator::block->x; }
 inline int block_y() { return emulator::block->y; }
 inline int block_z() { return emulator::block->z; }
 inline void sync_threads() { emulator::sync_threads(); }
+inline bool arrives_last(std::uint32_t* arrived, int count) {
+  if (++*arrived < static_cast<std::uint32_t>(count)) return false;
+  *arrived = 0;
+  return true;
+}
 inline float multiply_add(float a, float b, float c) { return a * b + c; }
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }

@@ -6,8 +6,6 @@ namespace brood::cnn::cuda {
 
 const char* name_of(KernelId kernel) {
   static constexpr const char* kNames[] = {"begin_step",
-                                           "begin_evaluation",
-                                           "draw_changes",
                                            "gather_train",
                                            "gather_evaluation",
                                            "pack_weights",
@@ -64,11 +62,7 @@ const char* name_of(KernelId kernel) {
                                            "gate_sums",
                                            "loss",
                                            "norm_of_gradients",
-                                           "clip_gradients",
-                                           "update",
-                                           "average_states",
-                                           "end_step",
-                                           "end_evaluation"};
+                                           "update"};
   static_assert(sizeof(kNames) / sizeof(*kNames) == static_cast<std::size_t>(KernelId::count));
   return kNames[static_cast<std::size_t>(kernel)];
 }

@@ -16,8 +16,6 @@ enum class Precision : std::uint8_t { fp32, bf16 };
 
 enum class KernelId : std::uint8_t {
   begin_step,
-  begin_evaluation,
-  draw_changes,
   gather_train,
   gather_evaluation,
   pack_weights,
@@ -74,11 +72,7 @@ enum class KernelId : std::uint8_t {
   gate_sums,
   loss,
   norm_of_gradients,
-  clip_gradients,
   update,
-  average_states,
-  end_step,
-  end_evaluation,
   count
 };
 

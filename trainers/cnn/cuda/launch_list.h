@@ -44,12 +44,6 @@ class LaunchList {
     out_.push_back(std::move(launch));
   }
 
-  template <class Arguments>
-  void begin(KernelId kernel, int x, int threads, const Arguments& arguments) {
-    name("");
-    add(kernel, x, 1, threads, 0, arguments);
-  }
-
   // A thread for each element of a tensor's batch.
   template <class Arguments>
   void elements(KernelId kernel, const Tensor& tensor, const Arguments& arguments) {

@@ -31,35 +31,31 @@ class Builder : private LaunchList {
   }
 
   std::vector<Launch> training() {
-    begin(KernelId::begin_step, 1, 1, step_arguments(0, 0));
-    DrawArguments draw{};
-    draw.draws = memory_.draws;
-    draw.order = memory_.order;
-    draw.order_stride = memory_.order_stride;
-    draw.pool = data_.train.samples;
-    draw.pool_count = data_.train.count;
-    draw.height = plan_.data.height;
-    draw.width = plan_.data.width;
-    begin(KernelId::draw_changes, blocks(batch(), kThreads), kThreads, draw);
+    StepArguments a{};
+    a.draws = memory_.draws;
+    a.order = memory_.order;
+    a.order_stride = memory_.order_stride;
+    a.pool = data_.train.samples;
+    a.pool_count = data_.train.count;
+    a.height = plan_.data.height;
+    a.width = plan_.data.width;
+    add(KernelId::begin_step, blocks(batch(), kThreads), 1, kThreads, 0, a);
     gather(KernelId::gather_train, data_.train, 0);
     pack();
     for (const Step& step : plan_.steps) forward(step);
-    loss(0);
+    loss(0, 0);
     for (std::size_t i = plan_.steps.size(); i-- > 0;) backward(plan_.steps[i]);
     sum_gradients();
     update();
-    begin(KernelId::end_step, 1, 1, step_arguments(0, 0));
     return take();
   }
 
   std::vector<Launch> evaluation(const DevicePart& part, int index) {
     if (part.count == 0) return {};
-    begin(KernelId::begin_evaluation, 1, kThreads, step_arguments(index, part.count));
     gather(KernelId::gather_evaluation, part, index);
     pack();
     for (const Step& step : plan_.steps) forward(step);
-    loss(index);
-    begin(KernelId::end_evaluation, 1, 1, step_arguments(index, part.count));
+    loss(index, part.count);
     return take();
   }
 
@@ -90,16 +86,6 @@ class Builder : private LaunchList {
 
   // --- the frame ---
 
-  StepArguments step_arguments(int part, std::int64_t samples) const {
-    StepArguments a{};
-    a.part_samples = samples;
-    a.part = part;
-    a.classes = plan_.data.classes;
-    a.batch_max = plan_.batch_size;
-    a.class_tallies = tallies(part);
-    return a;
-  }
-
   std::int64_t tallies(int part) const {
     return memory_.class_tallies + std::int64_t{part} * plan_.data.classes * 2 * 8;
   }
@@ -112,17 +98,22 @@ class Builder : private LaunchList {
     a.pixels = part.pixels;
     a.all_labels = part.labels;
     a.samples = part.samples;
+    a.part_samples = part.count;
+    a.class_tallies = tallies(index);
     a.part = index;
+    a.batch_max = plan_.batch_size;
+    a.classes = plan_.data.classes;
     elements(kernel, a.image, a);
   }
 
-  void loss(int part) {
+  void loss(int part, std::int64_t samples) {
     LossArguments a{};
     a.logits = memory_.values.back();
     a.slopes = memory_.slopes.back();
     a.labels = memory_.labels;
     a.losses = memory_.losses;
     a.class_tallies = tallies(part);
+    a.part_samples = samples;
     a.train = train_;
     a.part = part;
     name("");
@@ -145,10 +136,8 @@ class Builder : private LaunchList {
     name("");
     add(KernelId::norm_of_gradients, blocks(a.count, kSquareChunk), 1, kThreads, kSumSharedBytes,
         a);
-    add(KernelId::clip_gradients, 1, 1, kThreads, kSumSharedBytes, a);
-    add(KernelId::update, blocks(a.count, kThreads), 1, kThreads, 0, a);
-    if (memory_.averages && a.state_count > 0)
-      add(KernelId::average_states, blocks(a.state_count, kThreads), 1, kThreads, 0, a);
+    add(KernelId::update, blocks(a.count + (memory_.averages ? a.state_count : 0), kThreads), 1,
+        kThreads, 0, a);
   }
 
   // --- steps, forward ---

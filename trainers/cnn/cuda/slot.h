@@ -61,13 +61,11 @@ struct SlotState {
 
   // --- of the batch under way; of no use outside a step ---
   std::int32_t samples = 0;  // in it
-  std::int64_t first = 0;    // its place in the epoch's order
-  std::int64_t epoch = 0;    // 1, 2, ...
   double rate = 0.0;         // the learning rate, as schedule.h has it
   float sgd_rate = 0.0F, adam_rate = 0.0F, correction = 1.0F, decay = 0.0F, shrink = 1.0F;
-  float keep = 0.0F;  // what the average keeps
-  float clip = 1.0F;  // what gradients are multiplied by
-  float unused_too = 0.0F;
+  float keep = 0.0F;          // what the average keeps
+  float clip = 1.0F;          // what gradients are multiplied by
+  std::uint32_t arrived = 0;  // blocks, of a launch whose last one goes on; else 0
 };
 static_assert(std::is_trivially_copyable_v<SlotState>);
 

@@ -71,10 +71,12 @@ struct Element {
   bool exists;                // in the batch
 };
 
-BROOD_DEVICE Element element_of(const SlotAccess& slot, const Tensor& tensor) {
+BROOD_DEVICE Element element_of(const Tensor& tensor, int samples) {
   const int index = element_index(), pixel = index / tensor.pitch;
-  return {index, pixel, index - pixel * tensor.pitch,
-          pixel < slot.samples() * image_pixels(tensor)};
+  return {index, pixel, index - pixel * tensor.pitch, pixel < samples * image_pixels(tensor)};
+}
+BROOD_DEVICE Element element_of(const SlotAccess& slot, const Tensor& tensor) {
+  return element_of(tensor, slot.samples());
 }
 
 template <class T>
@@ -166,6 +168,15 @@ BROOD_DEVICE double sum_of_block(double value, int which) {
   if (thread_index() == 0)
     for (int i = 0; i < kChannelLanes; ++i) sum += shared[i];
   return sum;
+}
+
+// True in all threads of the block of a trial that comes here last, of so many: it sees what thread
+// 0 of each has written. All threads call; there are kSums places in shared memory.
+BROOD_DEVICE bool is_last_block(const SlotAccess& slot, int blocks) {
+  int* last = reinterpret_cast<int*>(shared_memory<double>() + (kSums - 1) * kThreads);
+  if (thread_index() == 0) *last = arrives_last(&slot.state().arrived, blocks);
+  sync_threads();
+  return *last != 0;
 }
 
 BROOD_DEVICE int chunks_of(int items, int chunk) { return (items + chunk - 1) / chunk; }

@@ -9,47 +9,6 @@ inline namespace BROOD_DEVICE_SPACE {
 
 constexpr std::uint32_t kAugmentPurpose = 8;  // Purpose::augment of engine/rng.h
 
-// One thread.
-BROOD_KERNEL(1) begin_step(const StepArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  SlotState& s = slot.state();
-  const std::int64_t before = s.step / s.steps_per_epoch;
-  s.epoch = before + 1;
-  s.first = (s.step - before * s.steps_per_epoch) * s.batch_size;
-  s.samples = static_cast<std::int32_t>(
-      smaller(s.train_samples - s.first, static_cast<std::int64_t>(s.batch_size)));
-  if (s.first == 0) s.train = SlotTally{};
-}
-
-// One thread.
-BROOD_KERNEL(1) end_step(const StepArguments args) {
-  const SlotAccess slot(args.group);
-  if (!slot.idle()) ++slot.state().step;
-}
-
-BROOD_KERNEL(kThreads) begin_evaluation(const StepArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  SlotState& s = slot.state();
-  const bool starts = s.position[args.part] == 0;
-  for (int i = thread_index(); starts && i < 2 * args.classes; i += kThreads)
-    slot.at<std::int64_t>(args.class_tallies)[i] = 0;
-  if (thread_index() > 0) return;
-  if (starts) s.evaluated[args.part] = SlotTally{};
-  s.samples = static_cast<std::int32_t>(smaller(args.part_samples - s.position[args.part],
-                                                static_cast<std::int64_t>(args.batch_max)));
-}
-
-// One thread.
-BROOD_KERNEL(1) end_evaluation(const StepArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  std::int64_t& position = slot.state().position[args.part];
-  position += slot.samples();
-  if (position >= args.part_samples) position = 0;
-}
-
 // Marsaglia, Tsang, as in augment.cpp.
 BROOD_DEVICE double gamma_draw_above_one(double alpha, Stream& stream) {
   const double d = alpha - 1.0 / 3.0, c = 1.0 / square_root(9.0 * d);
@@ -95,16 +54,24 @@ BROOD_DEVICE void draw_moves(const SlotState& s, int height, int width, Stream& 
   }
 }
 
-// A thread for each sample of the batch.
-BROOD_KERNEL(kThreads) draw_changes(const DrawArguments args) {
+// A thread for each sample of the batch. What the first one writes is read by none of them.
+BROOD_KERNEL(kThreads) begin_step(const StepArguments args) {
   const SlotAccess slot(args.group);
-  if (slot.idle() || element_index() >= slot.samples()) return;
-  const SlotState& s = slot.state();
-  const std::uint32_t* order =
-      slot.at<std::uint32_t>(args.order) + (s.epoch & 1) * args.order_stride;
-  Draw& draw = slot.at<Draw>(args.draws)[element_index()];
-  draw.sample = order[s.first + element_index()];
-  const Stream all(s.seed, static_cast<std::uint64_t>(s.epoch), kAugmentPurpose);
+  if (slot.idle()) return;
+  SlotState& s = slot.state();
+  const std::int64_t before = s.step / s.steps_per_epoch, epoch = before + 1;
+  const std::int64_t first = (s.step - before * s.steps_per_epoch) * s.batch_size;
+  const auto samples = static_cast<std::int32_t>(
+      smaller(s.train_samples - first, static_cast<std::int64_t>(s.batch_size)));
+  const int own = element_index();
+  if (own == 0) {
+    s.samples = samples;
+    if (first == 0) s.train = SlotTally{};
+  }
+  if (own >= samples) return;
+  Draw& draw = slot.at<Draw>(args.draws)[own];
+  draw.sample = slot.at<std::uint32_t>(args.order)[(epoch & 1) * args.order_stride + first + own];
+  const Stream all(s.seed, static_cast<std::uint64_t>(epoch), kAugmentPurpose);
   Stream stream = all.split(draw.sample);
   draw_moves(s, args.height, args.width, stream, draw.own);
   if (!(s.mixup_alpha > 0.0)) return;
@@ -155,9 +122,9 @@ gather_train(const GatherArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
   const Tensor& image = args.image;
-  const Element e = element_of(slot, image);
-  if (!e.exists) return;
   const SlotState& s = slot.state();
+  const Element e = element_of(image, s.samples);
+  if (!e.exists) return;
   const int sample = e.pixel / image_pixels(image), place = e.pixel - sample * image_pixels(image);
   const int y = place / image.width, x = place - y * image.width;
   const Draw& draw = slot.at<Draw>(args.draws)[sample];
@@ -181,17 +148,29 @@ gather_train(const GatherArguments args) {
   slot.at<T>(image)[e.index] = from_float<T>(value);
 }
 
-// A thread for each element of the images.
+// A thread for each element of the images; the first block begins the batch. What it writes is read
+// by none of them.
 template <class T>
 BROOD_KERNEL(kThreads)
 gather_evaluation(const GatherArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
+  SlotState& s = slot.state();
+  const std::int64_t position = s.position[args.part];
+  const auto samples = static_cast<std::int32_t>(
+      smaller(args.part_samples - position, static_cast<std::int64_t>(args.batch_max)));
+  if (block_x() == 0 && position == 0)
+    for (int i = thread_index(); i < 2 * args.classes; i += kThreads)
+      slot.at<std::int64_t>(args.class_tallies)[i] = 0;
+  if (element_index() == 0) {
+    s.samples = samples;
+    if (position == 0) s.evaluated[args.part] = SlotTally{};
+  }
   const Tensor& image = args.image;
-  const Element e = element_of(slot, image);
+  const Element e = element_of(image, samples);
   if (!e.exists) return;
   const int sample = e.pixel / image_pixels(image), place = e.pixel - sample * image_pixels(image);
-  const std::int64_t source = args.samples[slot.state().position[args.part] + sample];
+  const std::int64_t source = args.samples[position + sample];
   const std::int64_t bytes = std::int64_t{image_pixels(image)} * image.channels;
   if (place == 0 && e.channel == 0)
     slot.at<SampleLabel>(args.labels)[sample] = {args.all_labels[source], 0, 1.0};
@@ -204,10 +183,6 @@ gather_evaluation(const GatherArguments args) {
 template <class Visit>
 void visit_step_kernels(Visit& visit) {
   visit(KernelId::begin_step, &begin_step, &begin_step, false);
-  visit(KernelId::end_step, &end_step, &end_step, false);
-  visit(KernelId::begin_evaluation, &begin_evaluation, &begin_evaluation, false);
-  visit(KernelId::end_evaluation, &end_evaluation, &end_evaluation, false);
-  visit(KernelId::draw_changes, &draw_changes, &draw_changes, false);
   visit(KernelId::gather_train, &gather_train<float>, &gather_train<Bf16>, false);
   visit(KernelId::gather_evaluation, &gather_evaluation<float>, &gather_evaluation<Bf16>, false);
 }

@@ -117,9 +117,14 @@ loss(const LossArguments args) {
   tally.samples += s.samples;
   tally.correct += static_cast<std::int64_t>(right);
   if (args.train && !(all - all == 0.0)) s.nonfinite = 1;
+  if (args.train) return;
+  std::int64_t& position = s.position[args.part];
+  position += s.samples;
+  if (position >= args.part_samples) position = 0;
 }
 
-// The sum of the squares of kSquareChunk gradients.
+// The sum of the squares of kSquareChunk gradients; then, in the last block, what the gradients are
+// multiplied by (Network::clip_gradients).
 BROOD_KERNEL(kThreads) norm_of_gradients(const UpdateArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
@@ -132,20 +137,15 @@ BROOD_KERNEL(kThreads) norm_of_gradients(const UpdateArguments args) {
     sum += value * value;
   }
   sum = sum_of_block(sum, 0);
-  if (thread_index() == 0) slot.at<double>(args.partials)[block_x()] = sum;
-}
-
-// One block for each trial: what the gradients are multiplied by (Network::clip_gradients).
-BROOD_KERNEL(kThreads) clip_gradients(const UpdateArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  SlotState& s = slot.state();
-  const double* partials = slot.at<double>(args.partials);
-  const std::int64_t chunks = (args.count + kSquareChunk - 1) / kSquareChunk;
-  double sum = 0.0;
-  for (std::int64_t i = thread_index(); i < chunks; i += kThreads) sum += partials[i];
+  double* partials = slot.at<double>(args.partials);
+  if (thread_index() == 0) partials[block_x()] = sum;
+  const auto chunks = static_cast<int>((args.count + kSquareChunk - 1) / kSquareChunk);
+  if (!is_last_block(slot, chunks)) return;
+  sum = 0.0;
+  for (int i = thread_index(); i < chunks; i += kThreads) sum += partials[i];
   sum = sum_of_block(sum, 0);
   if (thread_index() > 0) return;
+  SlotState& s = slot.state();
   const double norm = square_root(sum);
   s.clip = 1.0F;
   if (s.clip_norm > 0.0 && norm > s.clip_norm)
@@ -191,40 +191,35 @@ BROOD_DEVICE float averaged(float mean, float value, float keep) {
   return mean + (1.0F - keep) * (value - mean);
 }
 
-// A thread for each parameter.
+// A thread for each parameter and, where there are averages, for each running statistic. The first
+// one ends the step.
 BROOD_KERNEL(kThreads) update(const UpdateArguments args) {
   const SlotAccess slot(args.group);
   if (slot.idle()) return;
-  const SlotState& s = slot.state();
+  SlotState& s = slot.state();
   const std::int64_t i = std::int64_t{block_x()} * kThreads + thread_index();
-  if (i >= args.count || s.nonfinite) return;
-  float* weight = slot.at<float>(args.parameters) + i;
-  float gradient = slot.at<float>(args.gradients)[i];
-  if (s.clip != 1.0F) gradient *= s.clip;
-  *weight = updated(s, *weight, gradient, slot.at<float>(args.first) + i,
-                    slot.at<float>(args.second) + i);
-  if (args.average < 0) return;
-  float* average = slot.at<float>(args.average) + i;
-  *average = averaged(*average, *weight, s.keep);
-}
-
-// A thread for each running statistic.
-BROOD_KERNEL(kThreads) average_states(const UpdateArguments args) {
-  const SlotAccess slot(args.group);
-  if (slot.idle()) return;
-  const SlotState& s = slot.state();
-  if (element_index() >= args.state_count || s.nonfinite) return;
-  float* average = slot.at<float>(args.average_states) + element_index();
-  *average = averaged(*average, slot.at<float>(args.states)[element_index()], s.keep);
+  if (i == 0) ++s.step;  // read by none of them
+  if (s.nonfinite) return;
+  if (i < args.count) {
+    float* weight = slot.at<float>(args.parameters) + i;
+    float gradient = slot.at<float>(args.gradients)[i];
+    if (s.clip != 1.0F) gradient *= s.clip;
+    *weight = updated(s, *weight, gradient, slot.at<float>(args.first) + i,
+                      slot.at<float>(args.second) + i);
+    if (args.average < 0) return;
+    float* average = slot.at<float>(args.average) + i;
+    *average = averaged(*average, *weight, s.keep);
+  } else if (args.average >= 0 && i < args.count + args.state_count) {
+    float* average = slot.at<float>(args.average_states) + (i - args.count);
+    *average = averaged(*average, slot.at<float>(args.states)[i - args.count], s.keep);
+  }
 }
 
 template <class Visit>
 void visit_update_kernels(Visit& visit) {
   visit(KernelId::loss, &loss<float>, &loss<Bf16>, true);
   visit(KernelId::norm_of_gradients, &norm_of_gradients, &norm_of_gradients, true);
-  visit(KernelId::clip_gradients, &clip_gradients, &clip_gradients, true);
   visit(KernelId::update, &update, &update, false);
-  visit(KernelId::average_states, &average_states, &average_states, false);
 }
 
 }  // namespace BROOD_DEVICE_SPACE
