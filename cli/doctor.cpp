@@ -10,13 +10,12 @@
 
 #include "cli/asked.h"
 #include "cli/config.h"
+#include "cli/nodes.h"
 #include "cli/storage_check.h"
-#include "engine/clock.h"
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/message.h"
 #include "engine/mpi.h"
-#include "engine/node.h"
 #include "engine/strategy.h"
 #include "engine/units.h"
 #include "strategies/strategies.h"
@@ -32,6 +31,7 @@ constexpr Millis kHelloWait{20000};
 constexpr std::uint64_t kFewBytes = std::uint64_t{1} << 30;
 constexpr double kSlowSyncMs = 20;
 constexpr std::uint64_t kFewFiles = 1024;
+constexpr std::uint64_t kInUse = std::uint64_t{1} << 30;  // of a GPU; a driver takes some itself
 
 enum class Finding { fine, note, bad };
 
@@ -58,19 +58,10 @@ std::string listed(const std::vector<std::string>& words) {
 
 // What each node said of itself, by rank; alone, this process is the only one.
 std::map<int, NodeHello> gather(Findings& findings) {
-  const NodeHello self = describe_node(numeric_classes(usable_devices("cnn").found));
-  std::map<int, NodeHello> nodes = {{0, self}};
-  if (!launched_under_mpi() || mpi_size() == 1) return nodes;
+  const NodeHello self = describe_here(true);
+  if (!launched_under_mpi() || mpi_size() == 1) return {{0, self}};
   const auto transport = make_mpi_transport({self, {}});
-  const SystemClock clock;
-  const Millis until = clock.now() + kHelloWait;
-  const auto all = static_cast<std::size_t>(mpi_size());
-  while (nodes.size() < all && clock.now() < until) {
-    const auto envelope = transport->receive(Millis{200});
-    if (!envelope) continue;
-    const Message message = decode(envelope->frame);
-    if (const auto* hello = std::get_if<NodeHello>(&message)) nodes[envelope->from.node] = *hello;
-  }
+  std::map<int, NodeHello> nodes = meet(*transport, self, mpi_size() - 1, kHelloWait).hellos;
   for (int rank = 1; rank < mpi_size(); ++rank)
     if (nodes.count(rank) == 0)
       findings.add("rank " + std::to_string(rank), Finding::bad,
@@ -116,7 +107,7 @@ void look_at_nodes(const std::map<int, NodeHello>& nodes, Findings& findings) {
                               : "in common, best first: " + listed(common));
 }
 
-// GPUs of this machine; of other ranks' only how many there are.
+// GPUs of this machine, and what other ranks say of theirs.
 void look_at_gpus(const std::map<int, NodeHello>& nodes, Findings& findings) {
   const Devices here = find_devices(), of_cnn = usable_devices("cnn");
   const auto uses = [&](const Device& device) {
@@ -130,14 +121,20 @@ void look_at_gpus(const std::map<int, NodeHello>& nodes, Findings& findings) {
         device.name, Finding::fine,
         device.model + ", " + size_text(device.bytes) + ", " + device.architecture + ", driver " +
             here.driver +
+            (device.used > kInUse ? "; " + size_text(device.used) + " of it are in use now" : "") +
             (uses(device) ? "" : "; for programs only (trainer command): " + of_cnn.why_none));
   for (const Device& device : of_cnn.found)
     if (of_cnn.driver == "emulated") findings.add(device.name, Finding::note, device_warning());
-  for (const auto& [rank, node] : nodes)
-    if (rank > 0)
-      findings.add(
-          "rank " + std::to_string(rank), Finding::fine,
-          node.host + ": " + count_text(static_cast<std::int64_t>(node.devices.size()), "GPU"));
+  for (const auto& [rank, node] : nodes) {
+    if (rank == 0) continue;
+    std::string text = node.host + ": ";
+    for (const Device& device : node.devices)
+      text += (text.ends_with(": ") ? "" : ", ") + device.name + " " + device.model + " (" +
+              device.architecture + ")";
+    if (node.devices.empty()) text += "no GPU";
+    if (!node.no_gpu.empty()) text += "; none for the cnn trainer: " + node.no_gpu;
+    findings.add("rank " + std::to_string(rank), Finding::fine, text);
+  }
 }
 
 void look_at_limits(Findings& findings) {
@@ -235,8 +232,7 @@ void verify_proposals(Asked& asked, Findings& findings) {
 }  // namespace
 
 int doctor_command(const DoctorOptions& options, std::ostream& out) {
-  if (launched_under_mpi() && mpi_rank() > 0)
-    return serve_rank({describe_node(numeric_classes(usable_devices("cnn").found), true), {}});
+  if (launched_under_mpi() && mpi_rank() > 0) return serve_rank({describe_here(true), {}});
   Findings findings;
   const auto nodes = gather(findings);
   look_at_nodes(nodes, findings);

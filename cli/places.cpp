@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/nodes.h"
 #include "engine/error.h"
 #include "engine/json_library.h"
 #include "engine/rng.h"
@@ -24,15 +25,18 @@ std::string listed(const std::vector<std::string>& names) {
   throw UserError(spec.file + ": /resources/devices: " + why);
 }
 
-// The GPUs of one architecture, that of the record or of the largest one: others would compute
-// other bits.
-void keep_one_architecture(std::string architecture, Devices& usable, Grounds& out) {
-  if (architecture.empty())
-    architecture =
-        std::max_element(usable.found.begin(), usable.found.end(),
-                         [](const Device& a, const Device& b) { return a.bytes < b.bytes; })
-            ->architecture;
-  for (const Device& device : usable.found)
+// The GPUs of one architecture, that of the record or the one with most memory in all: others would
+// compute other bits.
+void keep_one_architecture(std::string architecture, const std::vector<Device>& usable,
+                           Grounds& out) {
+  if (architecture.empty()) {
+    std::map<std::string, std::uint64_t> bytes;
+    for (const Device& device : usable) bytes[device.architecture] += device.bytes;
+    architecture = usable.front().architecture;  // where they have the same
+    for (const auto& [name, sum] : bytes)
+      if (sum > bytes[architecture]) architecture = name;
+  }
+  for (const Device& device : usable)
     if (device.architecture == architecture)
       out.gpus.push_back(device);
     else
@@ -40,45 +44,41 @@ void keep_one_architecture(std::string architecture, Devices& usable, Grounds& o
                           ") is not used: it would not compute the bits of " + architecture);
 }
 
+Devices offered(const ExperimentSpec& spec, const GroundsWanted& wanted) {
+  return wanted.nodes == nullptr ? usable_devices(spec.trainer_name)
+                                 : devices_of(*wanted.nodes, spec.trainer_name == "cnn");
+}
+
 // "auto", for the cnn trainer.
 void choose(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
   const std::string recorded = architecture_of(wanted.numeric_class);
-  if (!wanted.numeric_class.empty() && recorded.empty()) return;  // it began on CPUs
-  const bool counts_cores = wanted.executors || spec.resources.executors;
-  if (recorded.empty() && counts_cores) return;
-  Devices usable = usable_devices(spec.trainer_name);
-  if (!usable.found.empty()) keep_one_architecture(recorded, usable, out);
-  if (!recorded.empty() && out.gpus.empty() && !wanted.cluster)
-    refuse(spec, "the experiment computes in " + wanted.numeric_class +
-                     ", and this machine has no such "
-                     "GPU" +
+  if (!may_use_gpus(spec, wanted)) return;
+  const Devices usable = offered(spec, wanted);
+  if (!usable.found.empty()) keep_one_architecture(recorded, usable.found, out);
+  if (!recorded.empty() && out.gpus.empty())
+    refuse(spec, "the experiment computes in " + wanted.numeric_class + ", and " +
+                     (wanted.nodes == nullptr ? "this machine has no such GPU"
+                                              : "no rank that trains has such a GPU") +
                      (usable.why_none.empty() ? "" : ": " + usable.why_none));
-  if (out.gpus.empty() && recorded.empty()) {
+  if (out.gpus.empty()) {
     out.no_gpu = "no GPU: " + usable.why_none;
     if (!usable.driver.empty())  // somebody may have expected one
       out.notes.push_back("no GPU is used, trials train on CPU cores: " + usable.why_none);
     return;
   }
-  if (wanted.cluster)
+  if (wanted.nodes != nullptr)
     out.devices = {"auto"};
   else
     for (const Device& device : out.gpus) out.devices.push_back(device.name);
 }
 
-// GPUs that the config names.
+// GPUs that the config names, of this machine.
 void take_named(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
-  const std::string& numeric_class = wanted.numeric_class;
-  out.devices = spec.resources.devices;
-  const bool bits = spec.trainer_name == "cnn";
-  if (bits && !numeric_class.empty() && architecture_of(numeric_class).empty())
-    refuse(spec, "the experiment computes in " + numeric_class +
-                     ": on GPUs its trials would get other bits; say \"cpu\", or start a new "
-                     "experiment");
   const Devices usable = usable_devices(spec.trainer_name);
   const std::string missing = missing_devices(out.devices, usable.found);
   if (!missing.empty()) {
     const std::string why = missing + (usable.why_none.empty() ? "" : ": " + usable.why_none);
-    if (!wanted.cluster && !wanted.plan_only)
+    if (!wanted.plan_only)
       refuse(spec, "this machine cannot be used: " + why + "; brood doctor lists what it has");
     out.notes.push_back("this machine could not train this: " + why);
     return;
@@ -86,15 +86,43 @@ void take_named(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds
   for (const Device& device : usable.found)
     if (std::find(out.devices.begin(), out.devices.end(), device.name) != out.devices.end())
       out.gpus.push_back(device);
+  if (spec.trainer_name != "cnn") return;
+  const std::string& numeric_class = wanted.numeric_class;
   const std::string first =
       numeric_class.empty() ? out.gpus.front().architecture : architecture_of(numeric_class);
   for (const Device& device : out.gpus)
-    if (bits && device.architecture != first)
+    if (device.architecture != first)
       refuse(spec,
              device.name + " is " + device.architecture +
                  (numeric_class.empty() ? " and " + out.gpus.front().name + " is " + first
                                         : ", and the experiment computes in " + numeric_class) +
                  ": they would not compute the same bits; name GPUs of one architecture");
+}
+
+// The same of every machine of a job: one that lacks some of them, or has others, is not used.
+void take_named_of_each(const ExperimentSpec& spec, const GroundsWanted& wanted, Grounds& out) {
+  const bool cnn = spec.trainer_name == "cnn";
+  std::string why;
+  std::map<int, NodeHello> able;
+  for (const auto& [rank, node] : *wanted.nodes) {
+    const std::string missing = missing_devices(out.devices, node.devices);
+    if (rank > 0 && !missing.empty())
+      why += (why.empty() ? "" : "; ") + rank_name(rank, node) + ": " + missing;
+    if (rank == 0 || !missing.empty()) continue;
+    able[rank] = node;
+    std::erase_if(able[rank].devices, [&](const Device& device) {
+      return std::find(out.devices.begin(), out.devices.end(), device.name) == out.devices.end();
+    });
+  }
+  const Devices usable = devices_of(able, cnn);
+  Grounds kept;  // the ranks are told of, each with its reason, by the controller
+  if (!usable.found.empty() && cnn)
+    keep_one_architecture(architecture_of(wanted.numeric_class), usable.found, kept);
+  out.gpus = cnn ? kept.gpus : usable.found;
+  if (why.empty()) why = usable.why_none;
+  if (out.gpus.empty())
+    refuse(spec, "no rank has what it names" + (why.empty() ? "" : ": " + why) +
+                     "; mpirun with brood doctor lists what each has");
 }
 
 // What the config says of GPUs, where "auto" came to CPU cores.
@@ -146,18 +174,33 @@ bool asks_for_bf16(const ExperimentSpec& spec) {
   return parse_json(spec.trainer).value("precision", Json()) == "bf16";
 }
 
+bool may_use_gpus(const ExperimentSpec& spec, const GroundsWanted& wanted) {
+  if (!spec.resources.devices.empty()) return are_gpus(spec.resources.devices);
+  if (spec.trainer_name != "cnn") return false;
+  // An experiment stays where it began; a number of executors counts cores.
+  if (!wanted.numeric_class.empty()) return !architecture_of(wanted.numeric_class).empty();
+  return !wanted.executors && !spec.resources.executors;
+}
+
 Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted) {
   Grounds out;
-  const auto& names = spec.resources.devices;
+  out.devices = spec.resources.devices;
   const bool built_in = spec.trainer_name == "cnn";
-  if (names.empty()) {
+  const std::string& numeric_class = wanted.numeric_class;
+  const bool recorded_gpu = !architecture_of(numeric_class).empty();
+  if (out.devices.empty()) {
     if (built_in) choose(spec, wanted, out);
-  } else if (names.front() == "cpu") {
-    out.devices = names;
-    if (built_in && !architecture_of(wanted.numeric_class).empty())
-      refuse(spec, "the experiment computes in " + wanted.numeric_class +
+  } else if (!are_gpus(out.devices)) {
+    if (built_in && recorded_gpu)
+      refuse(spec, "the experiment computes in " + numeric_class +
                        ": on CPUs its trials would get other bits; name GPUs, or start a new "
                        "experiment");
+  } else if (built_in && !numeric_class.empty() && !recorded_gpu) {
+    refuse(spec, "the experiment computes in " + numeric_class +
+                     ": on GPUs its trials would get other bits; say \"cpu\", or start a new "
+                     "experiment");
+  } else if (wanted.nodes != nullptr) {
+    take_named_of_each(spec, wanted, out);
   } else {
     take_named(spec, wanted, out);
   }
@@ -168,15 +211,18 @@ Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted) {
   for (const Device& device : out.gpus)
     out.bytes = out.bytes == 0 ? device.bytes : std::min(out.bytes, device.bytes);
   if (built_in && out.on_gpus()) out.warning = device_warning();
-  if (built_in && !out.gpus.empty() && !wanted.cluster)
-    out.architecture = out.gpus.front().architecture;
+  if (built_in && !out.gpus.empty()) out.architecture = out.gpus.front().architecture;
   if (built_in && !out.on_gpus()) require_use_on_cpus(spec, wanted, out);
+  if (wanted.nodes != nullptr) {
+    if (out.on_gpus()) out.notes.push_back(where_they_train(out.gpus));
+    note_what_rank_0_has(*wanted.nodes, out.notes);
+  }
   return out;
 }
 
 std::uint64_t default_memory(std::uint64_t bytes) { return (bytes / 10 * 9) >> 20 << 20; }
 
-std::uint64_t memory_of(const Grounds& grounds) { return grounds.bytes / 10 * 9; }
+std::uint64_t memory_of(const Grounds& grounds) { return memory_for_trials(grounds.bytes); }
 
 std::uint64_t memory_beside_images(const ExperimentSpec& spec, const Grounds& grounds,
                                    const Planner& planner) {
@@ -210,7 +256,9 @@ Places places_of(const ExperimentSpec& spec, const TrainerSetup& setup, const Gr
   out.workers = (here + slots_max - 1) / slots_max;
   out.slots = (here + out.workers - 1) / out.workers;
   out.executors = out.workers * out.slots;
-  if (grounds.on_gpus()) out.executors *= static_cast<int>(grounds.devices.size());
+  // On a machine without them a plan is made for those that the config names.
+  if (grounds.on_gpus())
+    out.executors *= static_cast<int>(std::max(grounds.devices.size(), grounds.gpus.size()));
   return out;
 }
 

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/device.h"
 #include "engine/experiment.h"
+#include "engine/message.h"
 #include "engine/trainer.h"
 
 namespace brood {
@@ -24,8 +26,8 @@ bool asks_for_bf16(const ExperimentSpec& spec);
 struct Grounds {
   std::vector<std::string> devices;  // for the controller; empty: executors without a device
   std::string device;                // what a plan is made for: cpu, cuda:0; empty: as devices
-  std::vector<Device> gpus;          // of this machine, that are used
-  std::uint64_t bytes = 0;           // of the smallest of those; 0: no GPU, or none here
+  std::vector<Device> gpus;          // that are used, of this machine or of those of a job
+  std::uint64_t bytes = 0;           // of the smallest of those; 0: none is known
   std::vector<std::string> notes;    // for people, each a sentence
   std::string architecture;          // the only one whose bits are wanted; empty: any
   std::string no_gpu;                // why "auto" came to CPU cores; empty: it did not
@@ -37,14 +39,19 @@ struct Grounds {
 struct GroundsWanted {
   std::string numeric_class;  // of the record, which the choice has to keep to; empty: none
   bool executors = false;     // --executors was given: it counts CPU cores
-  bool cluster = false;       // other machines train
-  bool plan_only = false;     // this one need not have what the config names
+  bool plan_only = false;     // this machine need not have what the config names
+  // What the ranks of a job said of themselves, rank 0, which trains nothing, too. Null: this
+  // machine trains.
+  const std::map<int, NodeHello>* nodes = nullptr;
 };
+
+// Does it matter which GPUs there are?
+bool may_use_gpus(const ExperimentSpec& spec, const GroundsWanted& wanted);
 
 // Throws UserError, with the reason.
 Grounds grounds_of(const ExperimentSpec& spec, const GroundsWanted& wanted);
 
-// What the smallest GPU has for trials: a worker takes nine tenths of it.
+// What the smallest GPU has for trials.
 std::uint64_t memory_of(const Grounds& grounds);
 
 // What that leaves beside the images of the largest data set; 0: no GPU here.
@@ -56,7 +63,7 @@ std::uint64_t memory_beside_images(const ExperimentSpec& spec, const Grounds& gr
 std::uint64_t default_memory(std::uint64_t bytes);
 
 struct Places {
-  int executors = 1;    // trials at a time, on one node
+  int executors = 1;    // trials at a time: on one node, or on all GPUs that are known
   int workers = 1;      // of a node, or of a device where devices are named
   int slots = 1;        // trials in each worker
   bool choose = false;  // fewer of those, as a worker measures

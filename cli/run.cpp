@@ -14,6 +14,7 @@
 #include "cli/asked.h"
 #include "cli/config.h"
 #include "cli/control_desk.h"
+#include "cli/nodes.h"
 #include "cli/places.h"
 #include "cli/questions.h"
 #include "cli/run_log.h"
@@ -25,7 +26,6 @@
 #include "engine/json_library.h"
 #include "engine/local.h"
 #include "engine/mpi.h"
-#include "engine/node.h"
 #include "engine/units.h"
 #include "store/query.h"
 #include "store/schema.h"
@@ -263,9 +263,7 @@ int use_places(const ExperimentSpec& spec, const TrainerSetup& setup, const Grou
   controls.may_compute_in = [setup, only = grounds.architecture](const std::string& name) {
     return computes_in(setup, name) && (only.empty() || architecture_of(name) == only);
   };
-  if (!grounds.on_gpus() || controls.nodes == 1) return controls.nodes * places.executors;
-  const int here = mpi_local_size();  // ranks of one host divide its devices
-  return (mpi_size() + here - 1) / here * places.executors;
+  return grounds.on_gpus() ? places.executors : controls.nodes * places.executors;
 }
 
 // What a GPU has for a trial.
@@ -311,22 +309,18 @@ void make_files_dir(const std::string& folder, bool created) {
                     "): the logs and checkpoints of the trials go there");
 }
 
-// The devices as well: where they are needed, and those of a rank, which is told later.
-NodeHello describe_here(bool with_devices) {
-  if (!with_devices) return describe_node(numeric_classes());
-  const std::vector<Device> for_cnn = usable_devices("cnn").found;
-  NodeHello out = describe_node(numeric_classes(for_cnn), true);
-  // Emulated ones are no programs' business, but there is nothing else then.
-  if (out.devices.empty()) out.devices = for_cnn;
-  return out;
-}
-
+// Under MPI those who will train are asked what they have, where that matters.
 Grounds find_grounds(const ExperimentSpec& spec, const std::optional<ExperimentRecord>& record,
-                     const RunOptions& options, bool cluster) {
+                     const RunOptions& options, std::unique_ptr<Transport>& transport) {
   GroundsWanted wanted;
   wanted.numeric_class = record ? record->numeric_class : "";
   wanted.executors = options.executors.has_value();
-  wanted.cluster = cluster;
+  Nodes nodes;
+  if (transport && may_use_gpus(spec, wanted)) {
+    nodes = meet(*transport, describe_here(true), mpi_size() - 1, ControllerOptions().node_wait);
+    transport = after(std::move(transport), std::move(nodes.heard));
+    wanted.nodes = &nodes.hellos;
+  }
   const Grounds grounds = grounds_of(spec, wanted);
   if (!grounds.warning.empty()) std::fprintf(stderr, "%s\n", grounds.warning.c_str());
   return grounds;
@@ -406,7 +400,9 @@ int run_command(const RunOptions& options) {
   if (options.resume && !record)
     throw UserError(spec.output.database + ": there is no experiment \"" + spec.name +
                     "\" to resume; start it with `brood run`");
-  const Grounds grounds = find_grounds(spec, record, options, cluster);
+  std::unique_ptr<Transport> transport;
+  if (cluster) transport = make_mpi_transport({});
+  const Grounds grounds = find_grounds(spec, record, options, transport);
   const NodeHello self = describe_here(grounds.on_gpus() && !cluster);
   ControllerOptions controls;
   controls.nodes = cluster ? mpi_size() - 1 : 1;
@@ -434,7 +430,7 @@ int run_command(const RunOptions& options) {
   const DataIdentity data = data_identity(setup);
   const bool data_known = knows_data(spec.output.database, spec, data);
   if (!options.events.empty()) knows_data(options.events, spec, data);
-  auto transport = cluster ? make_mpi_transport({self, {}}) : make_local_transport({self, {}});
+  if (!transport) transport = make_local_transport({self, {}});
   SqliteStoreOptions store_options;
   store_options.wake = [&transport] { transport->wake(); };
   auto store = open_sqlite_store(spec.output.database, store_options);

@@ -158,23 +158,30 @@ void Controller::on_node(int node, const NodeHello& hello) {
 void Controller::refuse_node(int node, const std::string& why) {
   Node& refused = executors_.nodes().at(node);
   refused.gone = true;
-  last_loss_ = refused.hello.host + " is not used: " + why;
+  // Under MPI a host has several.
+  const std::string rank = options_.nodes > 1 ? "rank " + std::to_string(node) + " on " : "";
+  last_loss_ = rank + refused.hello.host + " is not used: " + why;
   observer_.note(last_loss_);
   transport_.send({node, 0}, encode(Shutdown{}));
 }
 
-// The best that all nodes offer; "any" when none of them computes anything itself.
+// The best that all nodes offer; "any" when none of them computes anything itself. Where GPUs
+// train, nodes without one of that kind are not asked: they will not be used.
 std::string Controller::common_numeric_class() {
   std::vector<std::string> common;
   std::string offered;
   bool first = true;
+  const auto allowed = [this](const std::string& c) {
+    return !options_.may_compute_in || options_.may_compute_in(c);
+  };
   for (const auto& [number, node] : executors_.nodes()) {
-    if (node.gone || node.hello.numeric_classes.empty()) continue;
+    const auto& classes = node.hello.numeric_classes;
+    if (node.gone || classes.empty()) continue;
+    if (on_gpus() && std::none_of(classes.begin(), classes.end(), allowed)) continue;
     if (first) common = node.hello.numeric_classes;
     first = false;
-    std::erase_if(common, [&, &here = node](const auto& c) {
-      return !offers(here, c) || (options_.may_compute_in && !options_.may_compute_in(c));
-    });
+    std::erase_if(common,
+                  [&, &here = node](const auto& c) { return !offers(here, c) || !allowed(c); });
     offered += "\n  " + node.hello.host + ":";
     for (const std::string& c : node.hello.numeric_classes) offered += " " + c;
   }
@@ -199,8 +206,13 @@ void Controller::start_nodes() {
   for (auto& [number, node] : nodes) {
     if (node.gone || node.set_up) continue;
     if (numeric_class_ != "any" && !offers(node, numeric_class_)) {
-      refuse_node(number, "it cannot compute in the experiment's numeric class " + numeric_class_ +
-                              "; run it on a machine that can, or start a new experiment");
+      const std::string& no_gpu = node.hello.no_gpu;
+      refuse_node(number, architecture_of(numeric_class_).empty()
+                              ? "it cannot compute in the experiment's numeric class " +
+                                    numeric_class_ +
+                                    "; run it on a machine that can, or start a new experiment"
+                              : "it has no GPU that computes in " + numeric_class_ +
+                                    (no_gpu.empty() ? "" : ": " + no_gpu));
       continue;
     }
     if (!options_.devices.empty()) {

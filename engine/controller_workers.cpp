@@ -107,7 +107,9 @@ std::vector<std::string> Controller::devices_for(int number) {
   for (const Device& device : usable)
     if (!taken.contains(identity(device)) && left++ % ranks == 0) mine.push_back(device.name);
   if (mine.empty())
-    refuse_node(number, "its host has fewer devices than ranks: start one rank for each of them");
+    refuse_node(number,
+                "every GPU that it sees has a rank already: one for each GPU of a host, or "
+                "one for each host, is enough");
   return mine;
 }
 

@@ -96,7 +96,10 @@ Device describe(const Library& library, Handle handle) {
     if (uuid(handle, text.data(), kTextMax) == kSuccess) out.uuid = text.data();
   Memory memory{};
   if (const auto bytes = library.function<int(Handle, Memory*)>("nvmlDeviceGetMemoryInfo"))
-    if (bytes(handle, &memory) == kSuccess) out.bytes = memory.total;
+    if (bytes(handle, &memory) == kSuccess) {
+      out.bytes = memory.total;
+      out.used = memory.used;
+    }
   int major = 0, minor = 0;
   if (const auto architecture =
           library.function<int(Handle, int*, int*)>("nvmlDeviceGetCudaComputeCapability"))
@@ -118,6 +121,12 @@ std::string driver_of(const Library& library) {
 }
 
 }  // namespace
+
+std::uint64_t memory_for_trials(std::uint64_t bytes) {
+  constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+  const std::uint64_t tenth = bytes - bytes / 10 * 9;
+  return bytes - (bytes > 2 * kGiB ? std::max(tenth, kGiB) : tenth);
+}
 
 std::string architecture_of(const std::string& numeric_class) {
   const std::string prefix = "cuda/";

@@ -13,7 +13,12 @@ struct Device {
   std::string architecture;  // "sm_90"
   std::uint64_t bytes = 0;
   std::string uuid;  // tells whether two processes of a host mean the same one; empty: unknown
+  std::uint64_t used = 0;  // bytes, by whoever, when it was looked at
 };
+
+// What trials may have of a GPU with so many bytes, when nobody else uses it. Plans go by this, and
+// a worker takes it: a tenth is left, and of a GPU of more than 2 GiB at least 1 GiB.
+std::uint64_t memory_for_trials(std::uint64_t bytes);
 
 struct Devices {
   std::vector<Device> found;

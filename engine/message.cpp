@@ -96,7 +96,8 @@ Json put(const NodeHello& m) {
                        {"model", d.model},
                        {"architecture", d.architecture},
                        {"bytes", d.bytes},
-                       {"uuid", d.uuid}});
+                       {"uuid", d.uuid},
+                       {"used", d.used}});
   return {{"is", "node"},
           {"host", m.host},
           {"build", m.build},
@@ -104,13 +105,15 @@ Json put(const NodeHello& m) {
           {"cores", m.cores},
           {"bytes", m.bytes},
           {"numeric_classes", m.numeric_classes},
-          {"devices", std::move(devices)}};
+          {"devices", std::move(devices)},
+          {"no_gpu", m.no_gpu}};
 }
 void get(const Json& j, NodeHello& m) {
   for (const Json& d : field<Json>(j, "devices"))
     m.devices.push_back({field<std::string>(d, "name"), field<std::string>(d, "model"),
                          field<std::string>(d, "architecture"), field<std::uint64_t>(d, "bytes"),
-                         field<std::string>(d, "uuid")});
+                         field<std::string>(d, "uuid"), field<std::uint64_t>(d, "used")});
+  m.no_gpu = field<std::string>(j, "no_gpu");
   m.numeric_classes = field<std::vector<std::string>>(j, "numeric_classes");
   m.host = field<std::string>(j, "host");
   m.build = field<std::string>(j, "build");

@@ -42,6 +42,7 @@ struct NodeHello {  // first frame of a supervisor
   std::uint64_t bytes = 0;                   // memory of the host
   std::vector<std::string> numeric_classes;  // what its machine can run, best first
   std::vector<Device> devices;               // looked for only where they may be needed
+  std::string no_gpu;  // why the built-in trainer can use none of them; empty: it can
 };
 struct SlotBeat {
   int worker = 0, slot = 0;

@@ -46,8 +46,14 @@ std::vector<Message> one_of_each() {
     told.event.why = "because \"of\" this";
     out.push_back(told);
   }
-  out.push_back(NodeHello{
-      "host", build_id(), 7, 64, 1ULL << 40U, {"a", "b"}, {{"cuda:0", "m", "sm_90", 5, "GPU-1"}}});
+  out.push_back(NodeHello{"host",
+                          build_id(),
+                          7,
+                          64,
+                          1ULL << 40U,
+                          {"a", "b"},
+                          {{"cuda:0", "m", "sm_90", 5, "GPU-1", 3}},
+                          "none"});
   out.push_back(Beat{{{1, 0, 17, 200, 4096}, {2, 1, -1, 0, 0}}, 1234567890123});
   out.push_back(Beat{{}, std::nullopt});
   out.push_back(Lost{3, Cause::memory, "too much", "tail\nof log", 99, 12, true, 8});

@@ -34,6 +34,19 @@ EmulatedDevice read_fault(data::ObjectReader& reader) {
   return out;
 }
 
+// As CUDA_VISIBLE_DEVICES leaves real ones.
+std::vector<EmulatedDevice> seen(const std::vector<EmulatedDevice>& all, const Json& visible) {
+  std::vector<EmulatedDevice> out;
+  if (!visible.is_array() || visible.empty())  // none would mean real ones
+    throw UserError(std::string(kEmulatedGpus) + ": /visible: should be a list of numbers of GPUs");
+  for (const Json& number : visible) {
+    if (!number.is_number_unsigned() || number.get<std::size_t>() >= all.size())
+      throw UserError(std::string(kEmulatedGpus) + ": /visible: should be numbers of GPUs");
+    out.push_back(all[number.get<std::size_t>()]);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<EmulatedDevice> emulated_gpus() {
@@ -49,6 +62,7 @@ std::vector<EmulatedDevice> emulated_gpus() {
   const std::int64_t only = reader.whole("device", -1, 0, 63);
   const EmulatedDevice faulty = read_fault(reader);
   const Json* const architectures = reader.find("architectures");
+  const Json* const visible = reader.find("visible");
   reader.finish();
   for (const Problem& problem : problems)
     throw UserError(std::string(kEmulatedGpus) + ": " + problem.pointer + ": " + problem.message);
@@ -60,15 +74,16 @@ std::vector<EmulatedDevice> emulated_gpus() {
       throw UserError(std::string(kEmulatedGpus) + ": /architectures: one for each GPU, please");
     out[i].architecture = text_of((*architectures)[i]);
   }
-  return out;
+  for (std::size_t i = 0; i < out.size(); ++i) out[i].number = static_cast<int>(i);
+  return visible == nullptr ? out : seen(out, *visible);
 }
 
 std::vector<Device> describe(const std::vector<EmulatedDevice>& gpus) {
   std::vector<Device> out;
   for (std::size_t i = 0; i < gpus.size(); ++i) {
-    const std::string number = std::to_string(i);
-    out.push_back({"cuda:" + number, "emulated GPU", gpus[i].architecture,
-                   static_cast<std::uint64_t>(gpus[i].bytes), "emulated-" + number});
+    out.push_back({"cuda:" + std::to_string(i), "emulated GPU", gpus[i].architecture,
+                   static_cast<std::uint64_t>(gpus[i].bytes),
+                   "emulated-" + std::to_string(gpus[i].number)});
   }
   return out;
 }

@@ -15,6 +15,7 @@ namespace brood::cnn::cuda {
 //   gpus           how many
 //   architectures  of each, instead of "emulated"
 //   bytes          of each (256 MiB)
+//   visible        a list of their numbers: all that this process sees, under new names
 //   fault          illegal_address, hang or no_memory (none)
 //   launch         the fault happens at this launch of a process ...
 //   learning_rate  ... or when a trial with this learning rate ...

@@ -68,6 +68,7 @@ struct EmulatedDevice {
   std::int64_t launch_fails = 0;  // from this launch on every call throws
   std::int64_t launch_hangs = 0;  // the wait after this launch is too long
   std::string architecture = "emulated";
+  int number = 0;  // tells it from others
   // A fault at a launch, or of the trial that has this learning rate once it has done so many
   // steps; in one process alone where `once` names a file, which it makes.
   enum class Fault : std::uint8_t { none, illegal_address, hang };
