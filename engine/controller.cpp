@@ -236,6 +236,8 @@ void Controller::start_nodes() {
     setup.lease_ms = options_.lease.count();
     setup.log_dir = options_.files_dir.empty() ? "" : options_.files_dir + "/workers";
     transport_.send({number, 0}, encode(setup));
+    workers_asked_ += static_cast<std::size_t>(setup.workers);
+    workers_asked_at_ = clock_.now();
   }
   nodes_started_ = true;
 }

@@ -172,6 +172,7 @@ class Controller {
   std::vector<Device> usable_devices(int node);
 
   // controller_memory.cpp
+  bool too_early(const WorkerRecord& worker) const;
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);
   std::string short_of_memory(TrialId k, Place place);
@@ -326,6 +327,8 @@ class Controller {
 
   Executors executors_;
   bool nodes_started_ = false;
+  std::size_t workers_asked_ = 0;  // of all nodes
+  Millis workers_asked_at_{0};
   std::string numeric_class_;
   std::int64_t session_ = 0;
   std::string last_loss_;    // why the last worker was lost, for a final error

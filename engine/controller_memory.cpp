@@ -7,6 +7,12 @@
 
 namespace brood {
 
+namespace {
+
+constexpr Millis kWorkersCome{10000};
+
+}  // namespace
+
 std::uint64_t Controller::planned_bytes(TrialId k) {
   Live& live = live_.at(k);
   if (!live.bytes) live.bytes = planner_.estimate(trial(k).params).bytes;
@@ -42,14 +48,34 @@ std::string Controller::short_of_memory(TrialId k, Place place) {
          " has " + size_text(left) + " left beside the trials that run there";
 }
 
-// nullopt: no idle executor has room; the trial waits and its row says why.
+// Until the other workers have come, or for a while, one with several slots gets a single trial:
+// else the first to come would take them all, and its device would train what others wait for.
+bool Controller::too_early(const WorkerRecord& worker) const {
+  return worker.held > 0 && executors_.workers().size() < workers_asked_ &&
+         clock_.now() - workers_asked_at_ < kWorkersCome;
+}
+
+// In the worker with the fewest trials. nullopt: no idle executor has room; the trial waits and its
+// row says why.
 std::optional<Place> Controller::place_for(TrialId k) {
   std::string why;
+  std::optional<Place> best;
+  int company = 0;  // there
   for (const Place place : executors_.idle()) {
-    why = short_of_room(k, place);
-    if (why.empty()) why = short_of_memory(k, place);
-    if (why.empty()) return place;
+    const WorkerRecord& worker = *executors_.worker(place.worker);
+    if (best && worker.held >= company) continue;
+    std::string here = too_early(worker) ? "it waits for other workers to start" : "";
+    if (here.empty()) here = short_of_room(k, place);
+    if (here.empty()) here = short_of_memory(k, place);
+    if (here.empty()) {
+      best = place;
+      company = worker.held;
+      if (company == 0) break;
+    } else {
+      why = here;
+    }
   }
+  if (best) return best;
   retry_.insert(k);
   Trial& t = trial(k);
   if (t.why.empty()) {

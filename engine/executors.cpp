@@ -86,6 +86,7 @@ void Executors::plan(Place place, WorkerRecord& worker, std::uint64_t bytes, int
   HostUsed& used = hosts_.at(nodes_.at(place.worker.node).hello.host);
   std::uint64_t& planned = worker.planned[static_cast<std::size_t>(place.slot)];
   used.held += held;
+  worker.held += held;
   used.promised -= still_to_take(worker);
   worker.planned_sum += bytes - planned;
   planned = bytes;

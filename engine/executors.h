@@ -31,6 +31,7 @@ struct WorkerRecord {
   std::uint64_t rss = 0;                      // bytes, by its node's last beat
   std::vector<std::uint64_t> planned;         // by slot: bytes that the trial in it needs
   std::uint64_t planned_sum = 0;
+  int held = 0;  // trials
 };
 
 // What runs on a host: ranks of one host share its memory.

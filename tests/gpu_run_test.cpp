@@ -29,6 +29,10 @@ TEST_F(OnGpus, TheTableIsTheSameForAnyNumberOfTrialsAndDevices) {
       0);
   EXPECT_EQ(database().whole("SELECT count(DISTINCT device) FROM attempt"), 2);
   EXPECT_EQ(table(), one);
+  // Not all on the GPU whose worker came first, whatever fits there.
+  EXPECT_EQ(run(R"("gpus": 2)", "").status, 0);
+  EXPECT_EQ(database().whole("SELECT count(DISTINCT device) FROM attempt"), 2);
+  EXPECT_EQ(table(), one);
 }
 
 TEST_F(OnGpus, AKilledRunGoesOnToTheSameTable) {
