@@ -168,6 +168,47 @@ TEST(DeviceGradients, ANormAndWhatIsBehindItAreOneToTheBitsOfTwo) {
   }
 }
 
+// Convolutions that read what a norm makes of its input, with bands of rows and with whole images
+// in a tile, of 16, 32 and 64 channels, with and without a ReLU; one norm is read by two.
+NetworkSpec spec_of_norms_that_are_read(std::uint64_t seed) {
+  NetworkSpec out;
+  out.batch_size = 5;
+  const auto conv = [](int filters, Activation activation, int kernel = 3) {
+    return with(layer(LayerKind::conv, filters, kernel), activation, true);
+  };
+  const Activation some = seed % 2 ? Activation::relu : Activation::none;
+  LayerSpec same = layer(LayerKind::residual), sides = layer(LayerKind::branches);
+  same.activation = Activation::relu;
+  same.bodies = {{conv(29, Activation::relu), conv(16, Activation::none)}};
+  sides.bodies = {{conv(6, some)}, {conv(8, Activation::tanh)}};
+  out.layers = {
+      conv(seed == 2 ? 14 : 57, some), conv(12, Activation::relu), same, conv(16, some), sides,
+      conv(10, Activation::relu, 1)};
+  return out;
+}
+
+TEST(DeviceGradients, ANormsValuesAreMadeWhereTheyAreReadToTheBitsOfStoredOnes) {
+  for (const std::uint64_t seed : {2, 3}) {
+    const DataShape shape{seed == 2 ? 17 : 6, 9, 2, 3, 9, 3, 0};
+    NetworkSpec spec = spec_of_norms_that_are_read(seed);
+    spec.optimizer.learning_rate = 0.1;
+    const MadeUpData data(shape, seed);
+    const Fusion stored{true, false, true, true};
+    FusedTrials one(spec, data, 1, Precision::bf16), two(spec, data, 1, Precision::bf16, stored);
+    // The statistics stay with a launch of their own, the values do not.
+    EXPECT_EQ(one.program.train.size() + 3, two.program.train.size());
+    EXPECT_LT(one.memory.slot_bytes, two.memory.slot_bytes);
+    for (FusedTrials* trials : {&one, &two}) {
+      trials->admit(0, spec, seed);
+      trials->write_order(0, 1, true);
+      for (int batch = 0; batch < 2; ++batch)
+        trials->train({0}, batch ? Order::reverse : Order::permuted);
+      trials->run(trials->program.validate, {0});
+    }
+    EXPECT_EQ(one.kept(0), two.kept(0)) << "seed " << seed;
+  }
+}
+
 // A batch of several chunks of images, whose sums are put together, then one of a single chunk.
 TEST(DeviceGradients, AgreeWithTheReferenceOverSeveralChunks) {
   Case c;

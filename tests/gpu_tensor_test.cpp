@@ -338,7 +338,7 @@ int expect_exact_norms(const NetworkSpec& spec, const DataShape& shape, std::uin
     FusedTrials trials(spec, data, 1, Precision::bf16);
     const Step& norm = trials.plan.steps[i];
     SCOPED_TRACE(norm.pointer);
-    const NormSums& sums = trials.memory.norm_sums[i];
+    const NormFusion& sums = trials.memory.norms[i];
     taken += (sums.statistics >= 0) + (sums.slopes >= 0);
     trials.admit(0, spec, seed);
     // Values far from zero: a difference of large sums would be wrong.

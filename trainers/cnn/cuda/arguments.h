@@ -238,9 +238,16 @@ struct HaloShape {
   std::int32_t rows = 0, images = 0;
 };
 
+// What is read of a convolution's input: as it is, or what a batch norm makes of it.
+struct NormRead {
+  std::int64_t saved = -1;  // the norm's; -1: as it is
+  std::int32_t relu = 0;
+};
+
 // Such a convolution, or its input gradient.
 struct HaloArguments {
   TensorArguments product;
+  NormRead read;
   HaloShape shape;
   std::int32_t tiles_per_block;
   std::int32_t turned;  // the kernel, by half a turn: for the input gradient
@@ -248,6 +255,7 @@ struct HaloArguments {
 
 struct HaloGradientArguments {
   ProductArguments product;
+  NormRead read;  // of x
   HaloShape shape;
 };
 
@@ -263,13 +271,24 @@ constexpr int kHaloThreads = 128, kHaloTilesPerBlock = 4;
 constexpr int halo_pixels(const HaloShape& tile, int width) {
   return tile.images * (tile.rows + 2) * (width + 2);
 }
+// Copies of 16 bytes that a thread makes of a tile; a norm's values are made where they are few.
+constexpr int halo_copies(int pixels, int depth, int threads) {
+  return (pixels * depth / kVectorLanes + threads - 1) / threads;
+}
+constexpr int kHaloCopiesMax = 32;
 constexpr int halo_columns(int channels) { return channels <= 16 ? 16 : 32; }
 constexpr int halo_shared_bytes(int pixels, int depth, int columns) {
   return 2 * depth * (2 * pixels + 9 * columns);
 }
+// Blocks of a multiprocessor that should find registers, as more than without would find shared
+// memory; 0: as many as do.
+constexpr int halo_blocks(int depth, int columns) { return depth + columns == 32 ? 8 : 0; }
 // Of a weight gradient: a warp has 16 inputs, 16 outputs and a row of the kernel.
 constexpr int halo_gradient_threads(int inputs, int outputs) {
   return 3 * 32 * (inputs / 16) * (outputs / 16);
+}
+constexpr int halo_gradient_blocks(int inputs, int outputs) {
+  return inputs + outputs == 32 ? 9 : inputs + outputs == 48 ? 4 : 0;
 }
 constexpr int halo_gradient_bytes(int pixels, int inputs, int outputs) {
   return 2 * 2 * (pixels * inputs + kTensorRows * outputs);

@@ -13,13 +13,14 @@
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #define BROOD_DEVICE __device__ __forceinline__
-#define BROOD_KERNEL(threads) __global__ void __launch_bounds__(threads)
+// The threads of a block; and how many blocks of a multiprocessor should find registers.
+#define BROOD_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define BROOD_DEVICE_SPACE device
 #define BROOD_UNROLL _Pragma("unroll")
 #else
 #include "trainers/cnn/cuda/emulator.h"
 #define BROOD_DEVICE inline
-#define BROOD_KERNEL(threads) inline void
+#define BROOD_KERNEL(...) inline void
 #define BROOD_DEVICE_SPACE emulated
 #define BROOD_UNROLL
 #endif

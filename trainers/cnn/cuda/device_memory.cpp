@@ -33,7 +33,7 @@ class Builder {
     parameters();
     std::vector<bool> stored(plan_.tensors.size(), true);
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-      if (out_.paired[i] >= 0) stored[z(plan_.steps[i].output)] = false;
+      if (out_.paired[i] >= 0 || out_.norms[i].at_readers) stored[z(plan_.steps[i].output)] = false;
     for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
       out_.values.push_back(tensor(plan_.tensors[t]));
       if (stored[t]) out_.values.back().offset = add(bytes_of(out_.values.back()));
@@ -223,7 +223,7 @@ class Builder {
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       if (plan_.steps[i].op != Step::Op::batch_norm) continue;
       const Tensor& y = out_.values[z(plan_.steps[i].output)];
-      const NormSums& sums = out_.norm_sums[i];
+      const NormFusion& sums = out_.norms[i];
       const std::int64_t parts =
           std::max<std::int64_t>({chunks(batch() * y.height * y.width, kChunkPixels),
                                   sums.statistics_parts, sums.slopes_parts});
@@ -265,7 +265,7 @@ DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Pr
                                 const Fusion& fusion) {
   DeviceMemory memory;
   memory.paired = pairs_of_norms(plan, fusion);
-  memory.norm_sums = sums_of_norms(plan, memory.paired, precision, fusion);
+  memory.norms = fused_norms(plan, memory.paired, precision, fusion);
   memory.precision = precision;
   memory.moments = moments;
   memory.averages = averages;

@@ -38,10 +38,11 @@ struct Fusion {
 };
 
 // Of a batch norm: the steps whose products sum for it, -1: none does; and how many parts they
-// leave.
-struct NormSums {
+// leave. Whether its values are made where they are read, and never stored.
+struct NormFusion {
   int statistics = -1, slopes = -1;
   int statistics_parts = 0, slopes_parts = 0;
+  bool at_readers = false;
 };
 
 // All offsets in bytes from the start of a slot, multiples of 256 but inside the arrays of
@@ -75,7 +76,7 @@ struct DeviceMemory {
   // Of each step: the pool or the sum that a batch norm is one with (norm_pair_kernels.h); -1:
   // none.
   std::vector<int> paired;
-  std::vector<NormSums> norm_sums;  // of each step
+  std::vector<NormFusion> norms;  // of each step
   std::int64_t slot_bytes = 0;
 };
 

@@ -61,7 +61,7 @@ BROOD_DEVICE void store_halo_gradient(const ProductArguments& args, float* to, i
 // dw[(tap, input)][output] = sum over pixels of a chunk of images of x * dy. Block x: the tile of
 // inputs and outputs, block y: the chunk.
 template <int kInputs, int kOutputs>
-BROOD_KERNEL(halo_gradient_threads(kInputs, kOutputs))
+BROOD_KERNEL(halo_gradient_threads(kInputs, kOutputs), halo_gradient_blocks(kInputs, kOutputs))
 halo_gradient(const HaloGradientArguments args) {
   constexpr int kBlockThreads = halo_gradient_threads(kInputs, kOutputs);
   constexpr int kInputChunks = kInputs / kChunk, kOutputChunks = kOutputs / kChunk;
@@ -80,13 +80,8 @@ halo_gradient(const HaloGradientArguments args) {
   const Bf16* x = slot.at<Bf16>(p.x);
   const Bf16* dy = slot.at<Bf16>(p.y);
   const auto load = [&](int tile, int buffer) {
-    for (int i = thread; i < pixels * kInputChunks; i += kBlockThreads) {
-      const int place = i / kInputChunks, chunk = i - place * kInputChunks;
-      const int pixel = tiles.source(tile, place), lane = input0 + chunk * kChunk;
-      const bool wanted = pixel >= 0 && lane < p.x.pitch;
-      copy_async(halos + buffer * pixels * kInputs + tile_offset<kInputChunks>(place, chunk),
-                 wanted ? x + pixel * p.x.pitch + lane : x, wanted);
-    }
+    const std::uint32_t inside = copy_halo<kInputChunks, kBlockThreads>(
+        x, p.x.pitch, input0, tiles, tile, halos + buffer * pixels * kInputs);
     for (int i = thread; i < kTensorRows * kOutputChunks; i += kBlockThreads) {
       const int row = i / kOutputChunks, chunk = i - row * kOutputChunks;
       const int pixel = row < rows ? tiles.target(tile, row) : -1;
@@ -95,15 +90,20 @@ halo_gradient(const HaloGradientArguments args) {
       copy_async(slopes + buffer * kTensorRows * kOutputs + tile_offset<kOutputChunks>(row, chunk),
                  wanted ? dy + pixel * p.y.pitch + lane : dy, wanted);
     }
+    return inside;
   };
   HaloSums sums = {};
-  load(0, 0);
+  std::uint32_t ahead = load(0, 0);
   commit_copies();
   for (int tile = 0; tile < tiles.count(); ++tile) {
     const int buffer = tile & 1;
-    if (tile + 1 < tiles.count()) load(tile + 1, buffer ^ 1);
+    const std::uint32_t inside = ahead;
+    if (tile + 1 < tiles.count()) ahead = load(tile + 1, buffer ^ 1);
     commit_copies();
     wait_copies<1>();
+    if (args.read.saved >= 0)
+      normalise_halo<kInputChunks, kBlockThreads>(slot, args.read, p.x, input0, pixels, inside,
+                                                  halos + buffer * pixels * kInputs);
     sync_threads();
     sum_halo<kInputs, kOutputs>(halos + buffer * pixels * kInputs,
                                 slopes + buffer * kTensorRows * kOutputs, tiles, rows,

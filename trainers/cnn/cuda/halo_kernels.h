@@ -60,6 +60,51 @@ class HaloTiles {
   const int first_, last_, height_, width_, bands_;
 };
 
+// Copies a tile with its halo, the chunks of inputs from lane0 on; a bit for each of the thread's
+// copies that is no padding.
+template <int kChunks, int kBlockThreads>
+BROOD_DEVICE std::uint32_t copy_halo(const Bf16* from, int pitch, int lane0, const HaloTiles& tiles,
+                                     int tile, Bf16* halo) {
+  std::uint32_t inside = 0, bit = 1;
+  for (int i = thread_index(); i < tiles.pixels() * kChunks; i += kBlockThreads, bit <<= 1U) {
+    const int place = i / kChunks, chunk = i - place * kChunks, lane = lane0 + chunk * kChunk;
+    const int pixel = tiles.source(tile, place);
+    const bool wanted = pixel >= 0 && lane < pitch;
+    copy_async(halo + tile_offset<kChunks>(place, chunk),
+               wanted ? from + pixel * pitch + lane : from, wanted);
+    if (wanted) inside |= bit;
+  }
+  return inside;
+}
+
+// What a batch norm makes of the thread's own copies, rounded as norm_forward() rounds; padding
+// stays zero.
+template <int kChunks, int kBlockThreads>
+BROOD_DEVICE void normalise_halo(const SlotAccess& slot, const NormRead& read, const Tensor& x,
+                                 int lane0, int pixels, std::uint32_t inside, Bf16* halo) {
+  static_assert(kBlockThreads % kChunks == 0);
+  const int chunk = thread_index() % kChunks, channel = lane0 + chunk * kChunk;
+  const float* scales = slot.at<float>(read.saved) + norm_place(NormArray::scale, x.channels);
+  const float* shifts = slot.at<float>(read.saved) + norm_place(NormArray::shift, x.channels);
+  float scale[kChunk], shift[kChunk];
+  BROOD_UNROLL for (int i = 0; i < kChunk; ++i) {
+    const bool exists = channel + i < x.channels;
+    scale[i] = exists ? scales[channel + i] : 0.0F;
+    shift[i] = exists ? shifts[channel + i] : 0.0F;
+  }
+  for (int i = thread_index(); i < pixels * kChunks; i += kBlockThreads, inside >>= 1U) {
+    if (!(inside & 1U)) continue;
+    auto* place = reinterpret_cast<Bf16x8*>(halo + tile_offset<kChunks>(i / kChunks, chunk));
+    Bf16x8 values = *place;
+    BROOD_UNROLL for (int n = 0; n < kChunk; ++n) {
+      float value = to_float(values.value[n]) * scale[n] + shift[n];
+      if (read.relu && value <= 0.0F) value = 0.0F;
+      values.value[n] = from_float<Bf16>(value);
+    }
+    *place = values;
+  }
+}
+
 // The nine taps of a tile. windows: of the thread's two rows of fragments.
 template <int kDepth, int kColumns>
 BROOD_DEVICE void multiply_halo(const Bf16* halo, const Bf16* weights, const int (&windows)[2],
@@ -83,7 +128,7 @@ BROOD_DEVICE void multiply_halo(const Bf16* halo, const Bf16* weights, const int
 
 // Block x: kHaloTilesPerBlock tiles one after another; block y: the tile of columns.
 template <int kDepth, int kColumns>
-BROOD_KERNEL(kHaloThreads)
+BROOD_KERNEL(kHaloThreads, halo_blocks(kDepth, kColumns))
 halo_product(const HaloArguments args) {
   constexpr int kChunks = kDepth / kChunk;
   const SlotAccess slot(args.product.group);
@@ -106,23 +151,23 @@ halo_product(const HaloArguments args) {
                wanted ? packed + (column * 9 + tap) * kDepth + chunk * kChunk : packed, wanted);
   }
   const auto load = [&](int tile, int buffer) {
-    for (int i = thread; i < pixels * kChunks; i += kHaloThreads) {
-      const int place = i / kChunks, chunk = i - place * kChunks;
-      const int pixel = tiles.source(tile, place);
-      copy_async(halos + buffer * pixels * kDepth + tile_offset<kChunks>(place, chunk),
-                 pixel < 0 ? from : from + pixel * kDepth + chunk * kChunk, pixel >= 0);
-    }
+    return copy_halo<kChunks, kHaloThreads>(from, kDepth, 0, tiles, tile,
+                                            halos + buffer * pixels * kDepth);
   };
   const int row = thread / 32 * 32 + thread % 16;
   const int windows[2] = {tiles.window(row), tiles.window(row + 16)};
   ColumnSums<kColumns / 8> column_sums;
-  load(first, 0);
+  std::uint32_t ahead = load(first, 0);
   commit_copies();
   for (int tile = first; tile < last; ++tile) {
     const int buffer = (tile - first) & 1;
-    if (tile + 1 < last) load(tile + 1, buffer ^ 1);
+    const std::uint32_t inside = ahead;
+    if (tile + 1 < last) ahead = load(tile + 1, buffer ^ 1);
     commit_copies();
     wait_copies<1>();
+    if (args.read.saved >= 0)
+      normalise_halo<kChunks, kHaloThreads>(slot, args.read, read, 0, pixels, inside,
+                                            halos + buffer * pixels * kDepth);
     sync_threads();
     WarpSums<kColumns / 8> sums = {};
     multiply_halo<kDepth, kColumns>(halos + buffer * pixels * kDepth, weights, windows,

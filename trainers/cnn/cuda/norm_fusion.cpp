@@ -17,14 +17,42 @@ bool is_plain_pool(const Plan& plan, const Step& pool) {
          pool.pad_left == 0 && 2 * to.height <= from.height && 2 * to.width <= from.width;
 }
 
-// Blocks along x of a step's product, or of its input gradient.
-int parts_of(const Plan& plan, const Step& step, Precision precision, bool gradient) {
+// How a step's product is launched, or its input gradient.
+TensorLaunch launch_of(const Plan& plan, const Step& step, Precision precision, bool gradient) {
   const Tensor x = tensor_of(plan.tensors[z(step.inputs.front())], precision);
   const Tensor y = tensor_of(plan.tensors[z(step.output)], precision);
   TensorArguments product = tensor_arguments(step);
   product.from = gradient ? y : as_pixel(step, x);
   product.to = gradient ? as_pixel(step, x) : y;
-  return tensor_launch(step, product, plan.batch_size, gradient).x;
+  return tensor_launch(step, product, plan.batch_size, gradient);
+}
+
+// Whether a step can make a batch norm's values from what the norm reads: a product and a weight
+// gradient that read an element once or a few times. An implicit GEMM reads it for each tap and
+// each tile of columns, and would make the value as often: more work than the pass that it saves.
+bool makes_values(const Plan& plan, const Step& step, Precision precision) {
+  if (step.op != Step::Op::conv || !uses_tensor_cores(step, precision)) return false;
+  const Tensor x = tensor_of(plan.tensors[z(step.inputs.front())], precision);
+  const Tensor y = tensor_of(plan.tensors[z(step.output)], precision);
+  const TensorLaunch product = launch_of(plan, step, precision, false);
+  const TensorLaunch weights = tensor_gradient_launch(step, product_arguments(step, x, y), 1);
+  const auto few = [&x](const TensorLaunch& launch, int inputs) {
+    return launch.is_halo() &&
+           halo_copies(halo_pixels(launch.halo, x.width), inputs, launch.threads) <= kHaloCopiesMax;
+  };
+  return few(product, x.pitch) && few(weights, halo_columns(x.pitch));
+}
+
+// Whether all that reads a step's values can make them itself.
+bool made_at_readers(const Plan& plan, const Step& norm, Precision precision) {
+  bool any = false;
+  for (const Step& step : plan.steps)
+    for (const int input : step.inputs) {
+      if (input != norm.output) continue;
+      if (!makes_values(plan, step, precision)) return false;
+      any = true;
+    }
+  return any;
 }
 
 }  // namespace
@@ -54,16 +82,17 @@ std::vector<int> pairs_of_norms(const Plan& plan, const Fusion& fusion) {
   return out;
 }
 
-std::vector<NormSums> sums_of_norms(const Plan& plan, const std::vector<int>& paired,
+std::vector<NormFusion> fused_norms(const Plan& plan, const std::vector<int>& paired,
                                     Precision precision, const Fusion& fusion) {
-  std::vector<NormSums> out(plan.steps.size());
+  std::vector<NormFusion> out(plan.steps.size());
   for (std::size_t i = 1; i < plan.steps.size(); ++i) {
     const Step &norm = plan.steps[i], &before = plan.steps[i - 1];
     if (norm.op != Step::Op::batch_norm) continue;
+    out[i].at_readers = fusion.reads && paired[i] < 0 && made_at_readers(plan, norm, precision);
     if (fusion.statistics && before.output == norm.inputs.front() &&
         uses_tensor_cores(before, precision)) {
       out[i].statistics = static_cast<int>(i - 1);
-      out[i].statistics_parts = parts_of(plan, before, precision, false);
+      out[i].statistics_parts = launch_of(plan, before, precision, false).x;
     }
     // The next step is the last to write the gradient, as others that read the values come later.
     const std::size_t end = paired[i] < 0 ? i : z(paired[i]);
@@ -74,7 +103,7 @@ std::vector<NormSums> sums_of_norms(const Plan& plan, const std::vector<int>& pa
         !uses_tensor_cores(next, precision))
       continue;
     out[i].slopes = static_cast<int>(end + 1);
-    out[i].slopes_parts = parts_of(plan, next, precision, true);
+    out[i].slopes_parts = launch_of(plan, next, precision, true).x;
   }
   return out;
 }

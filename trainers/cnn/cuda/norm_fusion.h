@@ -10,8 +10,8 @@ namespace brood::cnn::cuda {
 // For each step: the pool or the sum that alone reads what it, a batch norm, writes; -1: none.
 std::vector<int> pairs_of_norms(const Plan& plan, const Fusion& fusion);
 
-// For each step: the products that sum for it. paired: what pairs_of_norms() says.
-std::vector<NormSums> sums_of_norms(const Plan& plan, const std::vector<int>& paired,
+// For each step. paired: what pairs_of_norms() says.
+std::vector<NormFusion> fused_norms(const Plan& plan, const std::vector<int>& paired,
                                     Precision precision, const Fusion& fusion);
 
 }  // namespace brood::cnn::cuda

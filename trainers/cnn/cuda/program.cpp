@@ -197,6 +197,25 @@ class Builder : private LaunchList {
 
   // --- on tensor cores ---
 
+  // The batch norm whose values a step makes where it reads; nullptr: it reads what is stored.
+  const Step* norm_read_by(const Step& step) const {
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      if (memory_.norms[i].at_readers && plan_.steps[i].output == step.inputs.front())
+        return &plan_.steps[i];
+    return nullptr;
+  }
+  const Tensor& read_by(const Step& step) const {
+    const Step* norm = norm_read_by(step);
+    return input(norm ? *norm : step);
+  }
+  NormRead read_of(const Step& step) const {
+    const Step* norm = norm_read_by(step);
+    NormRead a;
+    if (norm) a.saved = saved(*norm);
+    if (norm) a.relu = norm->relu;
+    return a;
+  }
+
   bool is_me(int step, const Step& me) const { return step == static_cast<int>(index(me)); }
 
   // Of the input gradient behind a batch norm and perhaps a sum.
@@ -238,6 +257,7 @@ class Builder : private LaunchList {
     if (!launch.is_halo()) return add_tensor(launch, product);
     HaloArguments a{};
     a.product = product;
+    if (!gradient) a.read = read_of(step);
     a.shape = launch.halo;
     a.tiles_per_block = kHaloTilesPerBlock;
     a.turned = gradient;
@@ -246,13 +266,13 @@ class Builder : private LaunchList {
 
   void tensor_forward(const Step& step) {
     TensorArguments a = tensor_arguments(step);
-    a.from = as_pixel(step, input(step));
+    a.from = as_pixel(step, read_by(step));
     a.to = output(step);
     a.packed = memory_.packed[index(step)];
     a.bias = weight(step.bias);
     a.relu = step.relu;
     for (std::size_t i = 0; train_ && i < plan_.steps.size(); ++i)
-      if (is_me(memory_.norm_sums[i].statistics, step)) a.sums.partials = memory_.norm_partials;
+      if (is_me(memory_.norms[i].statistics, step)) a.sums.partials = memory_.norm_partials;
     tensor_product(step, a, false);
   }
 
@@ -263,7 +283,7 @@ class Builder : private LaunchList {
     a.packed = memory_.packed_gradient[index(step)];
     a.accumulate = accumulate(step.inputs.front());
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-      if (is_me(memory_.norm_sums[i].slopes, step)) a.sums = slope_sums(plan_.steps[i]);
+      if (is_me(memory_.norms[i].slopes, step)) a.sums = slope_sums(plan_.steps[i]);
     tensor_product(step, a, true);
   }
 
@@ -272,6 +292,7 @@ class Builder : private LaunchList {
     if (!launch.is_halo()) return add_tensor(launch, product);
     HaloGradientArguments a{};
     a.product = product;
+    a.read = read_of(step);
     a.shape = launch.halo;
     add_tensor(launch, a);
   }
@@ -325,10 +346,11 @@ class Builder : private LaunchList {
 
   void norm_forward(const Step& step) {
     NormArguments a = norm_arguments(step);
-    const NormSums& sums = memory_.norm_sums[index(step)];
+    const NormFusion& sums = memory_.norms[index(step)];
     if (train_ && sums.statistics < 0) chunks(KernelId::norm_statistics, a.x, a);
     a.parts = sums.statistics_parts;
     norm_channels(KernelId::norm_prepare, a);
+    if (sums.at_readers) return;
     const Step* pair = pair_of(step);
     if (pair == nullptr) return lanes(KernelId::norm_forward, a.x, a);
     if (pair->op == Step::Op::add)
@@ -423,7 +445,7 @@ class Builder : private LaunchList {
   }
 
   void product_backward(const Step& step) {
-    ProductArguments a = product_of(step, input(step), slope(step.output));
+    ProductArguments a = product_of(step, read_by(step), slope(step.output));
     const Parameter& parameter = plan_.parameters[z(step.weight)];
     const int images = images_per_chunk(a.y.height * a.y.width);
     const int parts = blocks(batch(), images);
@@ -463,7 +485,7 @@ class Builder : private LaunchList {
     NormArguments a = norm_arguments(step);
     const Step* pair = pair_of(step);
     const bool sum = pair && pair->op == Step::Op::add;
-    const NormSums& sums = memory_.norm_sums[index(step)];
+    const NormFusion& sums = memory_.norms[index(step)];
     if (!pair) a.dy = slope(step.output);
     if (sums.slopes < 0) {
       if (sum)
