@@ -27,9 +27,9 @@ constexpr std::int64_t kSlotBytes = 2048, kListAt = 8192, kBytes = 16384;
 // A launch that adds one to the steps of slot 0.
 Launch counting(unsigned char* memory) {
   Launch launch;
-  launch.kernel = KernelId::end_step;
-  launch.what = "end_step";
-  launch.set(StepArguments());
+  launch.kernel = KernelId::update;
+  launch.what = "update";
+  launch.set(UpdateArguments());
   launch.bind({memory, kSlotBytes, reinterpret_cast<const std::int32_t*>(memory + kListAt)}, 1);
   return launch;
 }
