@@ -39,7 +39,8 @@ def run(command, limit, environment=None, log=None):
     if log:
         with open(log, "a", encoding="utf-8") as file:
             seconds = time.monotonic() - start
-            file.write(f"$ {' '.join(map(str, command))}\n{output}\n[{why or 'ok'}, {seconds:.1f} s]\n\n")
+            file.write(f"$ {' '.join(map(str, command))}\n{output}\n"
+                       f"[{why or 'ok'}, {seconds:.1f} s]\n\n")
     if why:
         raise RuntimeError(f"{why}:\n{telling_lines(output)}")
     return output

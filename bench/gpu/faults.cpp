@@ -23,6 +23,7 @@
 #include <sstream>
 
 #include "bench/gpu/subject.h"
+#include "bench/gpu/wrapped.h"
 #include "engine/error.h"
 #include "trainers/cnn/cuda/fused.h"
 
@@ -35,58 +36,35 @@ constexpr TrialId kDiverges = 99, kTooLarge = 98;
 
 enum class Fault { none, illegal_address, hang, kill };
 
-// Any device, that fails at a replay.
-class Faulty final : public Runtime {
+// Fails at a replay.
+class Faulty final : public WrappedRuntime {
  public:
   Faulty(std::unique_ptr<Runtime> inner, Fault fault, std::int64_t at)
-      : inner_(std::move(inner)), fault_(fault), at_(at) {}
-
-  DeviceInfo info() override { return inner_->info(); }
-  bool lost() const override { return inner_->lost(); }
-  unsigned char* allocate(std::int64_t bytes) override { return inner_->allocate(bytes); }
-  void release(unsigned char* memory) noexcept override { inner_->release(memory); }
-  void write(unsigned char* to, const void* from, std::int64_t bytes) override {
-    inner_->write(to, from, bytes);
-  }
-  void read(void* to, const unsigned char* from, std::int64_t bytes) override {
-    inner_->read(to, from, bytes);
-  }
-  void copy(unsigned char* to, const unsigned char* from, std::int64_t bytes) override {
-    inner_->copy(to, from, bytes);
-  }
-  void clear(unsigned char* memory, std::int64_t bytes) override { inner_->clear(memory, bytes); }
-  int capture(const std::vector<Launch>& launches) override {
-    last_ = launches;
-    return inner_->capture(launches);
-  }
-  void forget(int graph) noexcept override { inner_->forget(graph); }
+      : WrappedRuntime(std::move(inner)), fault_(fault), at_(at) {}
 
   void replay(int graph, int stream) override {
     inner_->replay(graph, stream);
     if (++replays_ != at_) return;
     if (fault_ == Fault::kill) std::raise(SIGKILL);
     if (fault_ == Fault::illegal_address) {
-      for (Launch& launch : last_) {
+      for (Launch& launch : captured_) {
         Group group;
         std::memcpy(&group, launch.arguments.data(), sizeof group);
         group.base = nullptr;
         launch.bind(group, launch.z);
       }
-      inner_->replay(inner_->capture(last_), stream);
+      inner_->replay(inner_->capture(captured_), stream);
     }
     if (fault_ == Fault::hang) {
       for (int i = 0; i < 500; ++i) inner_->replay(graph, stream);
       inner_->wait(std::chrono::milliseconds(0));
     }
   }
-  void wait(std::chrono::milliseconds longest) override { inner_->wait(longest); }
 
  private:
-  const std::unique_ptr<Runtime> inner_;
   const Fault fault_;
   const std::int64_t at_;
   std::int64_t replays_ = 0;
-  std::vector<Launch> last_;
 };
 
 // The emulator has its own failures: an address of no memory would end this process.

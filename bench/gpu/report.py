@@ -33,6 +33,7 @@ def tables(result):
     for name, stage in result["stages"].items():
         if "brood" in stage:
             out += ["", *speed_table(name, stage)]
+    out += kernel_tables(result["stages"].get("kernels", {}))
     sweep = result["stages"].get("sweep", {})
     if "epochs" in sweep:
         reached = ", ".join(f"{goal} after {'never' if s is None else f'{s} s'}"
@@ -41,6 +42,30 @@ def tables(result):
                 f"{sweep['best_val_accuracy']:.4f} (trial {sweep['best_trial']}), "
                 f"{sweep['sweep_seconds']} s, {sweep['trials_per_hour']} trials an hour; {reached}."]
     return "\n".join(out) + "\n"
+
+
+def kernel_tables(stage):
+    """Where a step's time goes, and the convolutions beside cuDNN's."""
+    for step in stage.get("steps", []):
+        total = sum(launch["us"] for launch in step["launches"])
+        yield from ["", f"## Kernels of {step['net']}: {step['trials']} trials, {step['step_us']:,.0f} us "
+                    f"a step, {total:,.0f} us one by one", "", "| us | share | launch |", "|---|---|---|"]
+        for launch in sorted(step["launches"], key=lambda at: -at["us"])[:12]:
+            yield f"| {launch['us']:.1f} | {launch['us'] / total:.0%} | {launch['what']} |"
+    if not stage.get("layers"):
+        return
+    yield from ["", "## Convolutions (kernel-inputs-filters-size-stride): us a trial, brood / cuDNN", "",
+                "| layer | forward | input gradient | weight gradient | farthest result |",
+                "|---|---|---|---|---|"]
+    for layer in stage["layers"]:
+        cells = []
+        for kind in ["forward", "input_gradient", "weight_gradient"]:
+            ours, theirs = layer["brood_us"].get(kind), layer["cudnn_us"].get(kind)
+            cells.append("" if ours is None else f"{ours:.1f} / " +
+                         (f"{theirs:.1f}" if theirs else "none"))
+        most = max(layer["differences"], key=layer["differences"].get)
+        yield (f"| {layer['layer']} | {' | '.join(cells)} | {layer['differences'][most]} of what is "
+               f"allowed, {most} |")
 
 
 def speed_table(name, stage):

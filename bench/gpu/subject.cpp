@@ -93,8 +93,8 @@ std::vector<std::string> Subject::options() {
           "--validation", "--size", "--precision", "--device"};
 }
 
-Subject::Subject(const Options& options)
-    : net(options.text("--net", "tiny")),
+Subject::Subject(const Options& options, const std::string& wanted)
+    : net(wanted.empty() ? options.text("--net", "tiny") : wanted),
       precision_name(options.text("--precision", "bf16")),
       batch(static_cast<int>(options.whole("--batch", 128))),
       device_(options.text("--device", "emulated")) {
@@ -161,9 +161,13 @@ std::unique_ptr<Runtime> Subject::runtime() const {
   return make_cuda_runtime(std::atoi(device_.c_str() + 5));
 }
 
-std::int64_t Subject::trial_bytes() const {
-  return device_bytes(spec_, make_plan(spec_, divided(spec_, shape_of(*data_))), precision_);
+Plan Subject::plan() const { return make_plan(spec_, divided(spec_, shape_of(*data_))); }
+
+DeviceMemory Subject::memory() const {
+  return make_device_memory(plan(), moment_count(spec_.optimizer), false, precision_);
 }
+
+std::int64_t Subject::trial_bytes() const { return device_bytes(spec_, plan(), precision_); }
 
 FusedOptions Subject::fused_options(int trials) const {
   FusedOptions out;
@@ -174,10 +178,7 @@ FusedOptions Subject::fused_options(int trials) const {
 }
 
 int Subject::launches() const {
-  const Plan plan = make_plan(spec_, divided(spec_, shape_of(*data_)));
-  const DeviceMemory memory =
-      make_device_memory(plan, moment_count(spec_.optimizer), false, precision_);
-  return static_cast<int>(make_program(plan, memory, DeviceData()).train.size());
+  return static_cast<int>(make_program(plan(), memory(), DeviceData()).train.size());
 }
 
 int run_bench(const char* name, int (*run)(int, char**), int argc, char** argv) {

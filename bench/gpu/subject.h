@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "trainers/cnn/cuda/device_memory.h"
 #include "trainers/cnn/cuda/fused_engine.h"
 #include "trainers/cnn/cuda/runtime.h"
 #include "trainers/cnn/training.h"
@@ -34,7 +35,8 @@ class Options {
 class Subject {
  public:
   static std::vector<std::string> options();
-  explicit Subject(const Options& options);
+  // net: in place of --net.
+  explicit Subject(const Options& options, const std::string& net = "");
 
   // Trial 1, 2, ...: each with a learning rate of its own.
   TrainingInput input(TrialId trial) const;
@@ -45,6 +47,8 @@ class Subject {
   // For so many trials of the network at a time, with their images.
   FusedOptions fused_options(int trials) const;
   std::int64_t trial_bytes() const;
+  Plan plan() const;
+  DeviceMemory memory() const;
   int launches() const;  // of a training step
 
   std::string net, precision_name;
