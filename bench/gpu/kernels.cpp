@@ -96,9 +96,7 @@ class Bench {
     std::size_t done = 0, gradients = step.size();
     for (std::size_t i = 0; i < step.size(); ++i) {
       if (step[i].what.starts_with(conv.pointer + ":")) done = i + 1;
-      const bool updates =
-          step[i].kernel == KernelId::clip_gradients || step[i].kernel == KernelId::update;
-      if (updates) gradients = std::min(gradients, i);
+      if (step[i].kernel == KernelId::update) gradients = std::min(gradients, i);
     }
     const auto index = [](int value) { return static_cast<std::size_t>(value); };
     const Tensor &x = memory.values[index(conv.inputs.front())],
