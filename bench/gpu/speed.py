@@ -2,6 +2,7 @@
 import json
 import pathlib
 import statistics
+import threading
 import time
 
 import torch_pool
@@ -19,6 +20,10 @@ TRIALS = {"tiny": [1, 2, 4, 8, 16, 32, 64], "plain": [1, 2, 4, 8, 16, 32],
           "resnet20": [1, 2, 4, 8, 16, 32], "resnet18": [1, 2, 4, 8]}
 ROUNDS = 2
 MODE_LIMIT = 40  # seconds that a way of PyTorch may take to be ready
+
+
+def named(mode, trials):
+    return f"{mode} {trials}" if trials > 1 else mode
 
 
 class Speed:
@@ -57,31 +62,22 @@ class Speed:
         return one + several + ([("vmap_compile_graph", 8)] if net != "resnet18" else [])
 
     def begin_compiling(self):
-        """A process of its own fills the compiler's cache; nobody reads its answers."""
+        """Beside the stages that come before; what it makes is kept in the compiler's cache."""
         why = torch_pool.finds_torch(self.check.options.python)
         if why:
             raise Missing(why)
-        self.compiling = torch_pool.Server(self.check.options.python, self.torch_device)
-        for request in self.to_compile():
-            self.compiling.send(request)
+        requests = [{"job": self.job(net), "mode": mode, "trials": trials}
+                    for net in NETS for mode, trials in self.modes(net)
+                    if mode in ("compile", "vmap_compile_graph")]
+        server = torch_pool.Server(self.check.options.python, self.torch_device)
+        self.compiling = torch_pool.Compiling(server, requests)
 
-    def to_compile(self):
-        modes = [("compile", 1), ("vmap_compile_graph", 8)]
-        return [{"job": self.job(net), "mode": mode, "trials": trials}
-                for mode, trials in modes for net in NETS if (mode, trials) in self.modes(net)]
-
-    def wait_for_compiling(self, limit):
-        if self.compiling is None:
-            return
-        until = time.monotonic() + limit
-        try:
-            self.compiling.line(limit)  # the version
-            for _ in self.to_compile():
-                self.compiling.answer(until - time.monotonic())
-        except (TimeoutError, RuntimeError):
-            pass  # each network compiles then when its turn comes
-        self.compiling.close()
-        self.compiling = None
+    def not_compiled(self, net, mode):
+        """Why a way that compiles is not measured; empty: it is."""
+        if self.compiling is None or "compile" not in mode:
+            return ""
+        wanted = "compile" if mode == "compile_graph" else mode
+        return "" if (net, wanted) in self.compiling.done else "it was not compiled in time"
 
     def start_torch(self, limit):
         """Why PyTorch is not measured; empty: it is."""
@@ -90,7 +86,6 @@ class Speed:
         if self.torch or self.server:
             return self.torch
         until = time.monotonic() + limit
-        self.wait_for_compiling(0.4 * limit)
         try:
             self.server = torch_pool.Server(self.check.options.python, self.torch_device)
             self.version = self.server.line(until - time.monotonic())
@@ -144,17 +139,28 @@ class Speed:
 
     def measure(self, net):
         self.check.require_device()
+        quiet = self.compiling.quiet if self.compiling else threading.Lock()
+        held = quiet.acquire(timeout=0.3 * self.check.left())  # what is being compiled ends first
+        try:
+            return self.measure_in_quiet(net)
+        finally:
+            if held:
+                quiet.release()
+
+    def measure_in_quiet(self, net):
         until = time.monotonic() + self.check.left()
         found = {"net": net, "batch": self.job(net)["batch"], "precision": "bf16"}
         why = self.start_torch(until - time.monotonic())
         curve, rates, reasons = {}, {}, {}
+        modes = self.modes(net)
         for turn in range(1 if self.check.quick else ROUNDS):
             for line in self.brood(net, max(5, until - time.monotonic())):
                 at = curve.setdefault(line["trials"], {**line, "rounds": []})
                 at["rounds"] += line["rounds"]
-            for mode, trials in [] if why else self.modes(net):
-                name = f"{mode} {trials}" if trials > 1 else mode
-                if name in reasons:
+            for mode, trials in [] if why else modes:
+                name = named(mode, trials)
+                reasons[name] = self.not_compiled(net, mode)
+                if reasons[name]:
                     continue
                 left = max(5, until - time.monotonic())
                 try:
@@ -165,10 +171,16 @@ class Speed:
                     self.server.close()
                     self.server = None
                     why = self.start_torch(max(5, until - time.monotonic()))
+                    if why:
+                        break
                 except RuntimeError as error:
                     reasons[name] = str(error)
             if turn == 0 and not why:
                 self.several(net, until, rates, reasons)
+            # Again: what is compared, eager and the best.
+            best = max(rates, key=lambda name: rates[name][0], default="")
+            modes = [one for one in modes if named(*one) in ("eager", best)]
+        reasons = {name: reason for name, reason in reasons.items() if reason}
         found["brood"] = [{**at, "images_per_second": statistics.median(at["rounds"])}
                           for at in curve.values()]
         found["chosen"] = self.chosen(net, max(5, until - time.monotonic()))

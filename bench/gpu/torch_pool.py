@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 SERVER = pathlib.Path(__file__).resolve().parent / "torch_speed.py"
@@ -65,6 +66,31 @@ class Server:
         self.process.stdin.close()
         self.process.stdout.close()
         self.errors.close()
+
+
+class Compiling:
+    """A process that fills the compiler's cache, a request at a time, while `quiet` is not held."""
+
+    def __init__(self, server, requests):
+        self.server, self.requests = server, requests
+        self.quiet, self.done = threading.Lock(), set()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        try:
+            self.server.line(120)  # the version
+            for request in self.requests:
+                with self.quiet:
+                    self.server.send(request)
+                    if "error" not in self.server.answer(300):
+                        self.done.add((request["job"]["net"], request["mode"]))
+        except (OSError, RuntimeError, TimeoutError, ValueError):
+            pass  # what is missing is not measured
+
+    def close(self):
+        self.server.close()
+        self.thread.join(10)
 
 
 class Pool:
