@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include "engine/resolve.h"
 #include "tests/trainers_drive.h"
@@ -107,8 +108,8 @@ Assignment trial(TrialId id, double dropout = 0.25, std::int64_t filters = 4, do
   return out;
 }
 
-std::vector<Metric> alone(const Assignment& assignment) {
-  Device device(1);
+std::vector<Metric> alone(const Assignment& assignment, const EmulatedDevice& on = {}) {
+  Device device(1, on);
   device.trainer->start(0, assignment);
   return exact_metrics(device.to_end({0})[0]);
 }
@@ -282,7 +283,9 @@ TEST(Fused, WaitsForMemoryAndFailsWithoutHope) {
 
 // A lost device ends the process: nothing is told of its trials, they run again elsewhere.
 TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
-  const std::vector<Metric> one = alone(trial(1));
+  EmulatedDevice whole;  // never a GPU, whose bits are others
+  whole.launch_fails = std::numeric_limits<std::int64_t>::max();
+  const std::vector<Metric> one = alone(trial(1), whole);
   const TestFolder folder;
   for (const bool hangs : {false, true}) {
     EmulatedDevice broken;
@@ -309,7 +312,7 @@ TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
     ASSERT_THAT(story(told), ElementsAre("report 1", "saved 1"));
     EXPECT_THROW(device.trainer->advance(Millis{5}), DeviceLost);
     // The replacement goes on from the checkpoint to the same bits.
-    Device next(1);
+    Device next(1, whole);
     Assignment resumed = trial(1);
     resumed.first_epoch = 2;
     resumed.resume_from = told[1].path;
