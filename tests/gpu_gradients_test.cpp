@@ -209,6 +209,33 @@ TEST(DeviceGradients, ANormsValuesAreMadeWhereTheyAreReadToTheBitsOfStoredOnes) 
   }
 }
 
+// Residuals of several kinds, one behind another: what goes past a body is added where the body's
+// gradient is, from the sum's own.
+TEST(DeviceGradients, ASumsGradientIsAddedToTheBitsOfACopy) {
+  const auto conv = [](int filters, Activation activation) {
+    return with(layer(LayerKind::conv, filters, 3), activation, true);
+  };
+  LayerSpec same = layer(LayerKind::residual), bare = same, deep = same;
+  same.bodies = {{conv(14, Activation::relu), conv(14, Activation::none)}};
+  same.activation = Activation::relu;
+  bare.bodies = {{layer(LayerKind::conv, 14, 2)}};
+  deep.bodies = {{layer(LayerKind::conv, 14, 1), same}};
+  NetworkSpec spec;
+  spec.batch_size = 4;
+  spec.optimizer.learning_rate = 0.1;
+  spec.layers = {conv(14, Activation::relu), same, same, bare, same, deep, same};
+  const MadeUpData data({6, 7, 2, 3, 7, 3, 0}, 5);
+  const Fusion copied{true, true, true, true, false};
+  FusedTrials one(spec, data, 1, Precision::bf16), two(spec, data, 1, Precision::bf16, copied);
+  EXPECT_EQ(one.program.train.size() + 5, two.program.train.size());
+  for (FusedTrials* trials : {&one, &two}) {
+    trials->admit(0, spec, 5);
+    trials->write_order(0, 1, true);
+    for (int batch = 0; batch < 2; ++batch) trials->train({0}, Order::reverse);
+  }
+  EXPECT_EQ(one.kept(0), two.kept(0));
+}
+
 // A batch of several chunks of images, whose sums are put together, then one of a single chunk.
 TEST(DeviceGradients, AgreeWithTheReferenceOverSeveralChunks) {
   Case c;

@@ -191,6 +191,8 @@ TEST(DeviceMemory, AGradientIsKeptUntilItWasReadForTheLastTime) {
       const int pair = paired[i];
       const int read = pair < 0 ? step.output : steps[static_cast<std::size_t>(pair)].output;
       owners.read(read);
+      for (std::size_t sum = 0; sum < steps.size(); ++sum)
+        if (built.memory.skips[sum] == static_cast<int>(i)) owners.read(steps[sum].output);
       for (const int input : step.inputs)
         if (wanted[static_cast<std::size_t>(input)]) owners.write_again(input);
       owners.read(read);  // blocks read while others write

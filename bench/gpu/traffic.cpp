@@ -83,9 +83,9 @@ class Traffic {
 
   void product(const TensorArguments& a) {
     touch(a.from, a.to);
-    if (a.accumulate) touch(a.to);
-    if (a.sums.partials >= 0 && a.sums.x >= 0) touch(a.to);    // the norm's input
-    if (a.sums.partials >= 0 && a.sums.sum >= 0) touch(a.to);  // the residual's sum
+    if (a.added >= 0) touch(a.to);
+    if (a.mask >= 0) touch(a.to);
+    if (a.sums.partials >= 0 && a.sums.x >= 0) touch(a.to);  // the norm's input
   }
 
   void norm(const Launch& launch) {
@@ -161,7 +161,7 @@ int run(int argc, char** argv) {
   std::printf("|---|---|---|---|---|\n");
   const Json nets = Json::parse(text.str());
   for (const auto& [name, net] : nets.items()) {
-    print(name, net, batch, "passes of their own", {true, false, false, false});
+    print(name, net, batch, "passes of their own", {true, false, false, false, false});
     print(name, net, batch, "where their neighbours are", {});
   }
   return 0;

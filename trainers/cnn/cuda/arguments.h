@@ -216,7 +216,6 @@ struct ColumnSumArguments {
   std::int64_t partials = -1;  // -1: nothing
   std::int64_t x = -1;         // of a gradient: what the norm reads, like `to`; -1: statistics
   std::int64_t saved = -1;     // of a gradient: the norm's
-  std::int64_t sum = -1;       // of a gradient: the residual's sum, whose ReLU is behind the norm's
   std::int32_t relu = 0;       // of a gradient: the norm's
 };
 
@@ -225,10 +224,12 @@ struct ColumnSumArguments {
 struct TensorArguments {
   Group group;
   Tensor from, to;
-  std::int64_t packed, bias;  // bias: -1 without one
+  std::int64_t packed = -1, bias = -1;  // bias: -1 without one
+  std::int64_t added = -1;              // like `to`: what is added, perhaps what `to` has; -1: none
+  std::int64_t mask = -1;               // like `to`: nothing goes where it is not above zero
   std::int32_t kernel_height, kernel_width, stride_height, stride_width;
   std::int32_t dilation_height, dilation_width, pad_top, pad_left;
-  std::int32_t relu, accumulate;
+  std::int32_t relu = 0;
   ColumnSumArguments sums;
 };
 

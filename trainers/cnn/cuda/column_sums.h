@@ -51,7 +51,7 @@ BROOD_DEVICE void add_statistics(const WarpSums<kFragments>& values, const TileP
   }
 }
 
-// column0: the thread's first column. A sum's ReLU and the norm's own let slopes through.
+// column0: the thread's first column.
 template <int kFragments>
 BROOD_DEVICE void add_slopes(const TensorArguments& args, const SlotAccess& slot, int column0,
                              const WarpSums<kFragments>& values, const TilePixels& pixels,
@@ -73,12 +73,9 @@ BROOD_DEVICE void add_slopes(const TensorArguments& args, const SlotAccess& slot
       if (pixels[row] < 0) continue;
       const int place = pixels[row] * args.to.pitch + column;
       const Bf16x2 x = *reinterpret_cast<const Bf16x2*>(slot.at<Bf16>(norm.x) + place);
-      Bf16x2 mask = x;
-      if (norm.sum >= 0) mask = *reinterpret_cast<const Bf16x2*>(slot.at<Bf16>(norm.sum) + place);
       BROOD_UNROLL for (int n = 0; n < 2; ++n) {
         const float value = to_float(x.value[n]);
         float slope = values[row / 2][j][row % 2 * 2 + n];
-        if (norm.sum >= 0 && !(to_float(mask.value[n]) > 0.0F)) slope = 0.0F;
         if (norm.relu && !(value * scale[n] + shift[n] > 0.0F)) slope = 0.0F;
         sums.first[j][n] += slope;
         sums.second[j][n] = multiply_add(slope, value - mean[n], sums.second[j][n]);

@@ -95,13 +95,16 @@ class Builder {
   }
 
   // The step in whose backward pass the value and the gradient of a tensor are used for the last
-  // time: that which makes it; or the norm that is one with it, which reads what its pair writes.
+  // time: that which makes it; or the norm that is one with it, which reads what its pair writes;
+  // or the one that adds a sum's gradient, which comes last.
   std::vector<int> made() const {
     std::vector<int> out(plan_.tensors.size(), -1);
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
       out[z(plan_.steps[i].output)] = static_cast<int>(i);
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
       if (out_.paired[i] >= 0) out[z(plan_.steps[z(out_.paired[i])].output)] = static_cast<int>(i);
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      if (out_.skips[i] >= 0) out[z(plan_.steps[i].output)] = out_.skips[i];
     return out;
   }
 
@@ -266,6 +269,7 @@ DeviceMemory make_device_memory(const Plan& plan, int moments, bool averages, Pr
   DeviceMemory memory;
   memory.paired = pairs_of_norms(plan, fusion);
   memory.norms = fused_norms(plan, memory.paired, precision, fusion);
+  memory.skips = skips_of_sums(plan, memory, precision, fusion);
   memory.precision = precision;
   memory.moments = moments;
   memory.averages = averages;

@@ -35,6 +35,9 @@ struct Fusion {
   bool reads = true;       // its values are made where they are read
   bool statistics = true;  // summed by the product before it
   bool slopes = true;      // summed by the input gradient that they are of
+  // A residual's gradient goes past its body where it is added to the body's, without a copy; to
+  // the same bits.
+  bool skips = true;
 };
 
 // Of a batch norm: the steps whose products sum for it, -1: none does; and how many parts they
@@ -77,6 +80,9 @@ struct DeviceMemory {
   // none.
   std::vector<int> paired;
   std::vector<NormFusion> norms;  // of each step
+  // Of each step that is a residual's sum: the step whose input gradient adds the sum's gradient;
+  // -1: a copy of it is added.
+  std::vector<int> skips;
   std::int64_t slot_bytes = 0;
 };
 

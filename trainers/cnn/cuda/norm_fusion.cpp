@@ -108,4 +108,32 @@ std::vector<NormFusion> fused_norms(const Plan& plan, const std::vector<int>& pa
   return out;
 }
 
+bool is_masked(const Plan& plan, const DeviceMemory& memory, const Step& sum) {
+  for (std::size_t i = 0; sum.relu && i < plan.steps.size(); ++i)
+    if (memory.paired[i] >= 0 && &plan.steps[z(memory.paired[i])] == &sum)
+      return memory.norms[i].slopes >= 0;
+  return false;
+}
+
+std::vector<int> skips_of_sums(const Plan& plan, const DeviceMemory& memory, Precision precision,
+                               const Fusion& fusion) {
+  const std::vector<bool> wanted = tensors_with_gradient(plan);
+  std::vector<int> out(plan.steps.size(), -1);
+  for (std::size_t i = 0; fusion.skips && i < plan.steps.size(); ++i) {
+    const Step& sum = plan.steps[i];
+    if (sum.op != Step::Op::add || (sum.relu && !is_masked(plan, memory, sum))) continue;
+    for (const int input : sum.inputs) {
+      // The one other step that reads what is added.
+      std::vector<int> readers;
+      for (std::size_t j = 0; j < plan.steps.size(); ++j)
+        for (const int read : plan.steps[j].inputs)
+          if (read == input) readers.push_back(static_cast<int>(j));
+      if (readers.size() != 2 || readers[1] != static_cast<int>(i) || !wanted[z(input)]) continue;
+      const Step& other = plan.steps[z(readers[0])];
+      if (other.op == Step::Op::conv && uses_tensor_cores(other, precision)) out[i] = readers[0];
+    }
+  }
+  return out;
+}
+
 }  // namespace brood::cnn::cuda

@@ -5,6 +5,7 @@
 
 #include "trainers/cnn/cuda/arguments.h"
 #include "trainers/cnn/cuda/launch_list.h"
+#include "trainers/cnn/cuda/norm_fusion.h"
 #include "trainers/cnn/cuda/step_arguments.h"
 #include "trainers/cnn/cuda/tensor_launch.h"
 
@@ -218,14 +219,11 @@ class Builder : private LaunchList {
 
   bool is_me(int step, const Step& me) const { return step == static_cast<int>(index(me)); }
 
-  // Of the input gradient behind a batch norm and perhaps a sum.
   ColumnSumArguments slope_sums(const Step& norm) const {
-    const Step* sum = pair_of(norm);
     ColumnSumArguments a;
     a.partials = memory_.norm_partials;
     a.x = input(norm).offset;
     a.saved = saved(norm);
-    a.sum = sum && sum->relu ? output(*sum).offset : -1;
     a.relu = norm.relu;
     return a;
   }
@@ -281,9 +279,14 @@ class Builder : private LaunchList {
     a.from = slope(step.output);
     a.to = as_pixel(step, slope(step.inputs.front()));
     a.packed = memory_.packed_gradient[index(step)];
-    a.accumulate = accumulate(step.inputs.front());
-    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-      if (is_me(memory_.norms[i].slopes, step)) a.sums = slope_sums(plan_.steps[i]);
+    if (accumulate(step.inputs.front())) a.added = a.to.offset;
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      if (is_me(memory_.skips[i], step)) a.added = slope(plan_.steps[i].output).offset;
+      if (!is_me(memory_.norms[i].slopes, step)) continue;
+      const Step* sum = pair_of(plan_.steps[i]);
+      a.sums = slope_sums(plan_.steps[i]);
+      if (sum && sum->relu) a.mask = output(*sum).offset;
+    }
     tensor_product(step, a, true);
   }
 
@@ -332,9 +335,10 @@ class Builder : private LaunchList {
     return a;
   }
 
-  NormAddArguments with_sum(const NormArguments& norm, const Step& sum) const {
+  NormAddArguments with_sum(const NormArguments& norm, const Step& sum, bool backward) const {
     const bool first = value(sum.inputs[0]).offset < 0;  // it is the norm's, not stored
     NormAddArguments a{norm, value(sum.inputs[first ? 1 : 0]), sum.relu};
+    if (backward && is_masked(plan_, memory_, sum)) a.relu = 0;
     a.norm.y = output(sum);
     a.norm.dy = slope(sum.output);
     return a;
@@ -354,7 +358,7 @@ class Builder : private LaunchList {
     const Step* pair = pair_of(step);
     if (pair == nullptr) return lanes(KernelId::norm_forward, a.x, a);
     if (pair->op == Step::Op::add)
-      return lanes(KernelId::norm_add_forward, a.x, with_sum(a, *pair));
+      return lanes(KernelId::norm_add_forward, a.x, with_sum(a, *pair, false));
     lanes(KernelId::norm_pool_forward, output(*pair), with_pool(a, *pair));
   }
 
@@ -489,7 +493,7 @@ class Builder : private LaunchList {
     if (!pair) a.dy = slope(step.output);
     if (sums.slopes < 0) {
       if (sum)
-        chunks(KernelId::norm_add_sums, a.x, with_sum(a, *pair));
+        chunks(KernelId::norm_add_sums, a.x, with_sum(a, *pair, true));
       else if (pair)
         chunks(KernelId::norm_pool_sums, a.x, with_pool(a, *pair));
       else
@@ -501,7 +505,7 @@ class Builder : private LaunchList {
     a.dx = slope(step.inputs.front());
     a.accumulate = accumulate(step.inputs.front());
     if (sum)
-      lanes(KernelId::norm_add_gradient, a.x, with_sum(a, *pair));
+      lanes(KernelId::norm_add_gradient, a.x, with_sum(a, *pair, true));
     else if (pair)
       lanes(KernelId::norm_pool_gradient, a.x, with_pool(a, *pair));
     else
@@ -511,6 +515,8 @@ class Builder : private LaunchList {
   void element_backward(const Step& step) {
     ElementArguments a = element_of(step);
     const bool dropout = step.op == Step::Op::dropout;
+    const int skip = memory_.skips[index(step)];
+    if (is_masked(plan_, memory_, step)) a.relu = 0;
     a.x = dropout ? slope(step.output) : input(step);
     a.a = output(step);
     a.b = slope(step.output);
@@ -518,6 +524,7 @@ class Builder : private LaunchList {
       if (!wanted(to) || slope(to).offset < 0) continue;  // a norm reads the sum's itself
       a.y = slope(to);
       a.accumulate = accumulate(to);
+      if (skip >= 0 && plan_.steps[z(skip)].inputs.front() == to) continue;
       if (dropout)
         elements(KernelId::dropout, a.y, a);
       else

@@ -186,25 +186,34 @@ BROOD_DEVICE void multiply_step(const Bf16* rows, const Bf16* columns,
   }
 }
 
+BROOD_DEVICE Bf16x2* pair_at(const SlotAccess& slot, std::int64_t tensor, int place) {
+  return reinterpret_cast<Bf16x2*>(slot.at<Bf16>(tensor) + place);
+}
+
 // Bias, ReLU, and the two neighbours of a row as one word, which is left in place of the sums.
-BROOD_DEVICE void store_pair(const TensorArguments& args, const float* bias, Bf16* to, int column,
-                             float& first, float& second) {
+// place: of the first in `to`.
+BROOD_DEVICE void store_pair(const TensorArguments& args, const SlotAccess& slot, const float* bias,
+                             int place, int column, float& first, float& second) {
   if (bias) {
     if (column < args.to.channels) first += bias[column];
     if (column + 1 < args.to.channels) second += bias[column + 1];
   }
-  auto* pair = reinterpret_cast<Bf16x2*>(to);
-  if (args.accumulate) {
-    const Bf16x2 before = *pair;
-    first += to_float(before.value[0]);
-    second += to_float(before.value[1]);
+  if (args.added >= 0) {
+    const Bf16x2 added = *pair_at(slot, args.added, place);
+    first += to_float(added.value[0]);
+    second += to_float(added.value[1]);
+  }
+  if (args.mask >= 0) {
+    const Bf16x2 mask = *pair_at(slot, args.mask, place);
+    if (!(to_float(mask.value[0]) > 0.0F)) first = 0.0F;
+    if (!(to_float(mask.value[1]) > 0.0F)) second = 0.0F;
   }
   if (args.relu) {
     if (first <= 0.0F) first = 0.0F;
     if (second <= 0.0F) second = 0.0F;
   }
   const Bf16x2 stored = {{from_float<Bf16>(first), from_float<Bf16>(second)}};
-  *pair = stored;
+  *pair_at(slot, args.to.offset, place) = stored;
   first = to_float(stored.value[0]);
   second = to_float(stored.value[1]);
 }
@@ -219,7 +228,7 @@ BROOD_DEVICE void store_warp(const TensorArguments& args, const SlotAccess& slot
   BROOD_UNROLL for (int row = 0; row < 4; ++row) BROOD_UNROLL for (int j = 0; j < kFragments; ++j) {
     const int column = first + j * 8;
     if (pixels[row] >= 0 && column < args.to.pitch)
-      store_pair(args, bias, slot.at<Bf16>(args.to) + pixels[row] * args.to.pitch + column, column,
+      store_pair(args, slot, bias, pixels[row] * args.to.pitch + column, column,
                  sums[row / 2][j][row % 2 * 2], sums[row / 2][j][row % 2 * 2 + 1]);
   }
   if (args.sums.partials < 0) return;
