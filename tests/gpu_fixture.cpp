@@ -84,15 +84,16 @@ std::vector<std::uint32_t> counted(std::int64_t first, std::int64_t count) {
 }  // namespace
 
 Machine& machine() {
-#if defined(BROOD_WITH_CUDA)
   static const std::unique_ptr<Machine> kMachine = [] {
-    const char* wanted = std::getenv("BROOD_TEST_DEVICE");
-    return wanted && std::string(wanted) == "cuda" ? std::unique_ptr<Machine>(new Cuda)
-                                                   : std::make_unique<Emulated>();
-  }();
+    const char* const wanted = std::getenv("BROOD_TEST_DEVICE");
+    if (wanted == nullptr || std::string(wanted) != "cuda")
+      return std::unique_ptr<Machine>(new Emulated);
+#if defined(BROOD_WITH_CUDA)
+    return std::unique_ptr<Machine>(new Cuda);
 #else
-  static const auto kMachine = std::make_unique<Emulated>();
+    throw std::runtime_error("BROOD_TEST_DEVICE=cuda: this test was built without CUDA");
 #endif
+  }();
   return *kMachine;
 }
 

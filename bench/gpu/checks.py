@@ -47,9 +47,10 @@ def run(command, limit, environment=None, log=None):
 
 
 def telling_lines(text, count=25):
-    """What says why a program failed: GoogleTest's failures first, then the end."""
+    """What says why a program failed: failures of GoogleTest and the sanitizer, then the end."""
     lines = text.splitlines()
-    failures = [line for line in lines if ": Failure" in line or "[  FAILED  ]" in line][:8]
+    words = (": Failure", "[  FAILED  ]", "Invalid __", "hazard", "Device not supported")
+    failures = [line for line in lines if any(word in line for word in words)][:8]
     return "\n".join(failures + lines[-count:])
 
 
