@@ -179,6 +179,12 @@ TEST(Emulator, RunsEveryBlockOfAGrid) {
   }
 }
 
+// So that fp32 has the bits of a GPU: everything else in it is IEEE's anyway.
+TEST(Emulator, RoundsAProductAndASumOnce) {
+  const float x = 1.0F + 0x1p-12F;
+  EXPECT_EQ(multiply_add(x, x, -(1.0F + 0x1p-11F)), 0x1p-24F);
+}
+
 TEST(Emulator, RoundsToBf16LikeTheHardware) {
   EXPECT_EQ(from_float<Bf16>(1.0F).bits, 0x3f80);
   EXPECT_EQ(from_float<Bf16>(bits_as<float>(0x3f808000U)).bits, 0x3f80);  // a tie, to even

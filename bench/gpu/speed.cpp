@@ -5,6 +5,8 @@
 //             [--precision bf16|fp32] [--seconds 1] [--rounds 3] [--samples 50000] [--size PIXELS]
 //   gpu_speed --choose 64 [the same without --trials]     as many as the trainer would choose
 //   gpu_speed --same-bits [--trials 8] [--steps 50] [the others as above]
+//   gpu_speed --same-bits --beside-emulated   alone on the device and in the emulator, whose fp32
+//             has the bits of a GPU's; small shapes, as it is slow
 //
 // Prints a line of JSON for each number of trials; the rates are those of the rounds, each the sum
 // over all trials, epochs' ends and the host's part among the seconds.
@@ -20,6 +22,7 @@
 #include "bench/gpu/subject.h"
 #include "engine/error.h"
 #include "engine/json_library.h"
+#include "trainers/cnn/checkpoint.h"
 
 namespace brood::cnn::cuda {
 namespace {
@@ -172,7 +175,35 @@ std::string checkpoint(const Subject& subject, int trials, std::int64_t steps,
   return std::to_string(engine.steps(subject_trial)) + " steps " + contents(path);
 }
 
+// What a checkpoint holds but for what it says of its device.
+std::string arrays_of(const std::string& path) {
+  std::string out;
+  for (const NamedArray& array : read_checkpoint(path).arrays) {
+    out += array.name;
+    out.append(reinterpret_cast<const char*>(array.values.data()),
+               array.values.size() * sizeof(float));
+  }
+  return out;
+}
+
+int compare_with_emulated(const Subject& subject, const Options& options) {
+  const std::int64_t steps = options.whole("--steps", 50);
+  const std::string path =
+      std::filesystem::temp_directory_path() / ("brood-gpu-bits-" + std::to_string(::getpid()));
+  checkpoint(subject, 1, steps, path);
+  const std::string here = arrays_of(path);
+  checkpoint(Subject(options, "", "emulated"), 1, steps, path);
+  const std::string emulated = arrays_of(path);
+  std::filesystem::remove(path);
+  const Json line = {{"net", subject.net},   {"precision", subject.precision_name},
+                     {"steps", steps},       {"beside", "emulated"},
+                     {"bytes", here.size()}, {"same_bits", here == emulated}};
+  std::printf("%s\n", line.dump().c_str());
+  return here == emulated ? 0 : 1;
+}
+
 int compare_bits(const Subject& subject, const Options& options) {
+  if (options.has("--beside-emulated")) return compare_with_emulated(subject, options);
   const int trials = options.list("--trials", {8}).back();
   const std::int64_t steps = options.whole("--steps", 50);
   const std::string path =
@@ -189,8 +220,8 @@ int compare_bits(const Subject& subject, const Options& options) {
 
 int run(int argc, char** argv) {
   std::vector<std::string> known = Subject::options();
-  for (const char* name :
-       {"--trials", "--choose", "--seconds", "--rounds", "--same-bits", "--steps"})
+  for (const char* name : {"--trials", "--choose", "--seconds", "--rounds", "--same-bits",
+                           "--beside-emulated", "--steps"})
     known.emplace_back(name);
   const Options options(argc, argv, known);
   const Subject subject(options);

@@ -93,11 +93,11 @@ std::vector<std::string> Subject::options() {
           "--validation", "--size", "--precision", "--device"};
 }
 
-Subject::Subject(const Options& options, const std::string& wanted)
+Subject::Subject(const Options& options, const std::string& wanted, const std::string& device)
     : net(wanted.empty() ? options.text("--net", "tiny") : wanted),
       precision_name(options.text("--precision", "bf16")),
       batch(static_cast<int>(options.whole("--batch", 128))),
-      device_(options.text("--device", "emulated")) {
+      device_(device.empty() ? options.text("--device", "emulated") : device) {
   if (precision_name != "bf16" && precision_name != "fp32")
     throw UserError("--precision wants bf16 or fp32, not \"" + precision_name + "\"");
   precision_ = precision_name == "bf16" ? Precision::bf16 : Precision::fp32;

@@ -35,8 +35,9 @@ class Options {
 class Subject {
  public:
   static std::vector<std::string> options();
-  // net: in place of --net.
-  explicit Subject(const Options& options, const std::string& net = "");
+  // net, device: in place of --net and --device.
+  explicit Subject(const Options& options, const std::string& net = "",
+                   const std::string& device = "");
 
   // Trial 1, 2, ...: each with a learning rate of its own.
   TrainingInput input(TrialId trial) const;

@@ -4,7 +4,8 @@
 // Kernels and what they call live in `namespace brood::cnn::cuda { namespace BROOD_DEVICE_SPACE`,
 // so that the two versions of a name never meet in one program. A kernel uses only what is declared
 // here and arithmetic. No contraction: kernels are compiled without it, and multiply_add() asks for
-// it by name where neither bits nor the CPU's streams depend on it.
+// it by name where the CPU's streams do not depend on it. So in fp32 both compute the same bits; on
+// tensor cores they do not.
 #pragma once
 
 #include <cstdint>
@@ -129,7 +130,7 @@ inline bool arrives_last(std::uint32_t* arrived, int count) {
   *arrived = 0;
   return true;
 }
-inline float multiply_add(float a, float b, float c) { return a * b + c; }
+inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }
 
