@@ -151,7 +151,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
         "where they like."),
     key("resources", "trials_per_device", Form::executors, R"("auto")", "2",
         "Trials at a time on each GPU; `auto`: for cnn as many as fit and raise "
-        "the throughput, at most 16; for programs 1.")
+        "the throughput, at most 64; for programs 1.")
         .between(1, 1024),
 
     key("fault_tolerance", "max_retries_per_trial", Form::whole, "2", "2",

@@ -12,7 +12,7 @@ namespace brood {
 
 namespace {
 
-constexpr int kFusedMax = 16;  // more delay results before they raise throughput (docs/cuda.md)
+constexpr int kFusedMax = 64;  // the worker trains as many of them at a time as pay (docs/cuda.md)
 constexpr int kSample = 64;    // points looked at for what a trial takes
 
 std::string listed(const std::vector<std::string>& names) {

@@ -91,7 +91,7 @@ void OneSlot::work(Millis slice, std::vector<Event>& events) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point until = Clock::now() + slice;
   if (!training_) training_ = factory_(assignment_);
-  do {
+  while (true) {
     if (reported_epoch_ >= assignment_.last_epoch) {
       Event ended;
       ended.kind = Event::Kind::ended;
@@ -104,10 +104,12 @@ void OneSlot::work(Millis slice, std::vector<Event>& events) {
       after_report(std::move(*report), events);
       // A report is told at once, so that a verdict is not delayed; the end comes with the last.
       if (!assigned_ || reported_epoch_ < assignment_.last_epoch) return;
-    } else if (save_asked_ && training_->saves_any_time()) {
-      save_checkpoint("_step_" + std::to_string(training_->steps()), events);
+      continue;
     }
-  } while (Clock::now() < until);
+    if (save_asked_ && training_->saves_any_time())
+      save_checkpoint("_step_" + std::to_string(training_->steps()), events);
+    if (Clock::now() >= until) break;
+  }
   Event progress;
   progress.kind = Event::Kind::progress;
   progress.step = training_->steps();

@@ -281,6 +281,35 @@ TEST(Fused, WaitsForMemoryAndFailsWithoutHope) {
   EXPECT_THROW(Device(1, little), UserError);
 }
 
+// One after another, in a slot that others have left as well; the end comes with the last report.
+TEST(Fused, OfThoseThatWaitTheFirstOneThatCameIsNext) {
+  Device maker(1);
+  const auto wide = [](TrialId id) { return trial(id, 0.25, 64); };
+  const TrainingInput input = maker.input(wide(1));
+  const Plan plan = make_plan(input.spec, divided(input.spec, shape_of(*input.data)));
+  FusedOptions options = Device::small();
+  // Beside one trial lie the images and lists, less than another.
+  options.arena_bytes = 2 * device_bytes(input.spec, plan, Precision::fp32);
+  ASSERT_GT(options.arena_bytes, 4 * ShapeClass::kListsBytes);
+  Device device(3, {}, options);
+  device.trainer->start(2, wide(1));
+  device.trainer->start(1, wide(2));
+  device.trainer->start(0, wide(3));
+  std::vector<int> ended;
+  for (int turn = 0; turn < 10000 && ended.size() < 4; ++turn) {
+    bool last = false;
+    for (const Event& event : device.trainer->advance(Millis{1})) {
+      if (event.kind == Event::Kind::report && event.report.epoch == 3) last = true;
+      if (event.kind != Event::Kind::ended) continue;
+      EXPECT_TRUE(last);
+      ended.push_back(event.slot);
+    }
+    EXPECT_FALSE(last && ended.empty());
+    if (ended.size() == 1 && last) device.trainer->start(ended.front(), wide(4));
+  }
+  EXPECT_THAT(ended, ElementsAre(2, 1, 0, 2));
+}
+
 // A lost device ends the process: nothing is told of its trials, they run again elsewhere.
 TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
   EmulatedDevice whole;  // never a GPU, whose bits are others

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/rng.h"
 #include "tests/gpu_trials.h"
 #include "trainers/cnn/cuda/arguments.h"
 #include "trainers/cnn/cuda/fused_count.h"
@@ -55,6 +56,44 @@ TEST(FusedCount, JudgesNothingByTooLittleWorkAndNotByTheFirst) {
   EXPECT_EQ(count.wanted(), 2);
   for (int turn = 0; turn < 20; ++turn) count.measured(2, 1000, 1e-4);  // too short altogether
   EXPECT_EQ(count.wanted(), 2);
+}
+
+// What is wanted after so many seconds, or as soon after as that is settled, of a device whose work
+// takes a percent more or less, now and then ten times as long, and from the first time that two
+// trials are wanted for a while three times as long, as somebody else uses it.
+int settled_on_a_noisy_device(int full_with, std::uint64_t seed, double slow_for, double after) {
+  Rng rng(seed, 1, Purpose::synthetic);
+  FusedCount count(64);
+  double now = 0.0, slow_until = -1.0;
+  while (now < after || (!count.settled() && now < 2.0 * after)) {
+    const int trials = count.wanted();
+    if (trials == 2 && slow_until < 0.0) slow_until = now + slow_for;
+    double seconds = 0.02 * (0.99 + 0.02 * rng.uniform());
+    if (rng.chance(0.05)) seconds *= 10.0;
+    if (now < slow_until) seconds *= 3.0;
+    count.measured(trials, 20LL * std::min(trials, full_with), seconds);
+    now += seconds;
+  }
+  EXPECT_TRUE(count.settled());
+  return count.wanted();
+}
+
+TEST(FusedCount, IsNotFooledByWorkThatTookLongNowAndThen) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    SCOPED_TRACE(seed);
+    for (const double after : {4.0, 40.0, 300.0}) {
+      EXPECT_EQ(settled_on_a_noisy_device(4, seed, 0.0, after), 4);
+      EXPECT_EQ(settled_on_a_noisy_device(64, seed, 0.0, after), 64);
+    }
+  }
+}
+
+TEST(FusedCount, LooksAgainSoThatALongDisturbanceIsNotForGood) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    SCOPED_TRACE(seed);
+    EXPECT_EQ(settled_on_a_noisy_device(64, seed, 2.0, 3.0), 1);
+    EXPECT_EQ(settled_on_a_noisy_device(64, seed, 2.0, 15.0), 64);
+  }
 }
 
 TEST(Sharing, IsTriedAndKeptWhereItSavesTime) {

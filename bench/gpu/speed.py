@@ -16,8 +16,8 @@ BATCH, SAMPLES = 128, 50000 // 128 * 128
 # Of an H200: times one eager process (its rate is the aggregate of trials one after another), and
 # times the best that PyTorch does in any way measured here. resnet18: nothing is promised.
 TARGETS = {"tiny": (20, 4), "plain": (8, 1.8), "resnet20": (12, 2)}
-TRIALS = {"tiny": [1, 2, 4, 8, 16, 32, 64], "plain": [1, 2, 4, 8, 16, 32],
-          "resnet20": [1, 2, 4, 8, 16, 32], "resnet18": [1, 2, 4, 8]}
+TRIALS = {"tiny": [1, 2, 4, 8, 16, 32, 64], "plain": [1, 2, 4, 8, 16, 32, 64],
+          "resnet20": [1, 2, 4, 8, 16, 32, 64], "resnet18": [1, 2, 4, 8]}
 ROUNDS = 2
 MODE_LIMIT = 40  # seconds that a way of PyTorch may take to be ready
 

@@ -60,16 +60,20 @@ class Fused final : public Trainer {
 
   Offer offer() const override { return offer_; }
   int wait_on() const override { return -1; }
-  void start(int slot, const Assignment& assignment) override { at(slot).start(0, assignment); }
+  void start(int slot, const Assignment& assignment) override {
+    at(slot).start(0, assignment);
+    std::erase(order_, slot);
+    order_.push_back(slot);
+  }
   void stop(int slot) override { at(slot).stop(0); }
   void save(int slot) override { at(slot).save(0); }
 
   std::vector<Event> advance(Millis slice) override {
     engine_->advance(slice);
     std::vector<Event> out;
-    for (std::size_t slot = 0; slot < slots_.size(); ++slot)
-      for (Event& event : slots_[slot]->advance(Millis{0})) {
-        event.slot = static_cast<int>(slot);
+    for (const int slot : order_)
+      for (Event& event : at(slot).advance(Millis{0})) {
+        event.slot = slot;
         out.push_back(std::move(event));
       }
     // A slot takes every exception for its trial's; this one is everybody's.
@@ -83,6 +87,9 @@ class Fused final : public Trainer {
   Offer offer_;
   std::shared_ptr<FusedEngine> engine_;
   std::vector<std::unique_ptr<Trainer>> slots_;
+  // Slots by when they were given their trials: of those that wait for room the first comes first,
+  // as verdicts on later trials wait for it.
+  std::vector<int> order_;
 };
 
 }  // namespace

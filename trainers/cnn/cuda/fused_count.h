@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <vector>
 
 namespace brood::cnn::cuda {
 
@@ -13,7 +14,10 @@ class FusedCount {
  public:
   static constexpr double kGain = 1.05;     // twice as many trials should do so many times as much
   static constexpr double kSeconds = 0.25;  // of training, before a number is judged
-  static constexpr int kTurns = 4;          // and so many pieces of work
+  static constexpr int kTurns = 9;          // and so many pieces of work, by their median
+  // Of training with what was found, before more are tried again: something else may have slowed
+  // the device down. Each time longer than before, as trials that gained nothing stay to their end.
+  static constexpr double kAgainSeconds = 5.0, kAgainLonger = 10.0;
 
   // most: that may be asked for; memory may allow fewer.
   explicit FusedCount(int most) : most_(most) {}
@@ -27,17 +31,18 @@ class FusedCount {
   void measured(int trials, std::int64_t images, double seconds);
 
  private:
-  struct Work {
-    std::int64_t images = 0;
-    double seconds = 0.0;
-    int turns = 0;
-    double rate() const { return static_cast<double>(images) / seconds; }
-  };
+  void measure(int trials);
+  bool pays(double rate) const;
 
   const int most_;
   int wanted_ = 1;
   bool settled_ = false;
-  std::map<int, Work> work_;  // by trials
+  bool again_ = false;  // fewer were found to be enough, and are measured anew
+  double again_after_ = kAgainSeconds;
+  bool fresh_ = true;            // nothing was done with so many yet
+  std::vector<double> now_;      // images/s of each piece of work with so many
+  double seconds_ = 0.0;         // of them
+  std::map<int, double> rates_;  // by trials, as judged
 };
 
 }  // namespace brood::cnn::cuda
