@@ -15,6 +15,7 @@
 #include "trainers/cnn/cuda/arguments.h"
 #include "trainers/cnn/cuda/fused_count.h"
 #include "trainers/cnn/cuda/fused_sharing.h"
+#include "trainers/cnn/cuda/recent.h"
 
 namespace brood::cnn::cuda {
 namespace {
@@ -107,6 +108,20 @@ TEST(Sharing, IsTriedAndKeptWhereItSavesTime) {
   EXPECT_TRUE(sharing.together("a b"));
   EXPECT_FALSE(sharing.together("a c"));
   EXPECT_TRUE(sharing.together("b c"));
+}
+
+TEST(Recent, ForgetsWhatWasNotLookedAtForTheLongestTime) {
+  Recent<int> recent(3);
+  for (int i = 0; i < 3; ++i) recent.add(std::to_string(i), i);
+  EXPECT_NE(recent.find("0"), nullptr);
+  recent.add("3", 3);
+  EXPECT_EQ(recent.find("1"), nullptr);
+  for (const int kept : {0, 2, 3}) {
+    ASSERT_NE(recent.find(std::to_string(kept)), nullptr) << kept;
+    EXPECT_EQ(*recent.find(std::to_string(kept)), kept);
+  }
+  for (int i = 0; i < 100; ++i) recent.add("mix " + std::to_string(i), i);
+  EXPECT_EQ(recent.size(), 3U);
 }
 
 // --- trials ---

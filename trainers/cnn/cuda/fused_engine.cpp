@@ -61,13 +61,13 @@ ShapeClass* FusedEngine::shape_for(const TrainingInput& input, const Plan& plan,
                                             *runtime_, arena_);
   if (!shape->has_room()) return nullptr;
   shape->key = key;
-  shape->number = ++last_shape_;
+  shape->number = note_of(key).number;
   return (shapes_[key] = std::move(shape)).get();
 }
 
 // What no trial uses now: it is made again when one does.
 void FusedEngine::drop_unused() {
-  std::erase_if(shapes_, [](const auto& entry) { return entry.second->trials == 0; });
+  drop_unused_shapes(0);
   std::erase_if(images_, [this](const auto& entry) {
     return std::none_of(shapes_.begin(), shapes_.end(), [&](const auto& shape) {
       return &shape.second->images() == entry.second.get();
@@ -75,12 +75,32 @@ void FusedEngine::drop_unused() {
   });
 }
 
+// All of them, when they are more than so many.
+void FusedEngine::drop_unused_shapes(std::int64_t most) {
+  const auto unused = [](const auto& entry) { return entry.second->trials == 0; };
+  if (std::count_if(shapes_.begin(), shapes_.end(), unused) > most) std::erase_if(shapes_, unused);
+}
+
+FusedEngine::ShapeNote& FusedEngine::note_of(const std::string& key) {
+  if (ShapeNote* known = notes_.find(key)) return *known;
+  ShapeNote fresh;
+  fresh.number = ++last_note_;
+  if (options_.choose_up_to > 0) fresh.count.emplace(options_.choose_up_to);
+  return notes_.add(key, fresh);
+}
+
+// nullptr: any number.
+FusedCount* FusedEngine::count_of(const ShapeClass& shape) {
+  auto& count = note_of(shape.key).count;
+  return count ? &*count : nullptr;
+}
+
 // False: as many of its shape train as are wanted.
-bool FusedEngine::may_train(const std::string& key) const {
+bool FusedEngine::may_train(const std::string& key) {
   const auto shape = shapes_.find(key);
-  const auto count = counts_.find(key);
-  return shape == shapes_.end() || count == counts_.end() ||
-         shape->second->trials < count->second.wanted();
+  if (shape == shapes_.end()) return true;
+  const FusedCount* count = count_of(*shape->second);
+  return count == nullptr || shape->second->trials < count->wanted();
 }
 
 std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignment& assignment) {
@@ -98,7 +118,6 @@ std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignme
                                           mebibytes(static_cast<std::int64_t>(input.memory_max)));
   const std::string key =
       DeviceImages::key_of(input) + ' ' + shape_key(plan, input.spec.optimizer, options_.precision);
-  if (options_.choose_up_to > 0) counts_.try_emplace(key, options_.choose_up_to);
   if (!may_train(key)) return std::nullopt;
   FusedTrial trial;
   std::optional<std::int64_t> offset;
@@ -115,6 +134,7 @@ std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignme
   }
   trial.input = input;
   trial.seed = assignment.seed;
+  trial.last_epoch = assignment.last_epoch;
   trial.offset = *offset;
   const Split& split = trial.shape->images().split();
   trial.parts[0] = static_cast<std::int64_t>(split.train.size());
@@ -262,6 +282,7 @@ void FusedEngine::remove(int number) {
   --at->second.shape->trials;
   arena_.give(at->second.offset);
   trials_.erase(at);
+  drop_unused_shapes(kUnusedShapes);  // graphs lie beside the arena
   ++changes_;
 }
 
@@ -318,7 +339,7 @@ void FusedEngine::finish_epoch(FusedTrial& trial) {
   trial.samples_before = 0;
   trial.seconds = trial.train_seconds = 0.0;
   trial.progress.next_epoch();
-  write_order(trial);
+  if (!trial.is_over()) write_order(trial);
   trial.report = std::move(report);
 }
 
@@ -349,9 +370,9 @@ void FusedEngine::save(int number, const std::string& path) {
 
 std::int64_t FusedEngine::steps(int number) const { return trials_.at(number).progress.batch; }
 
-int FusedEngine::wanted(int number) const {
-  const auto count = counts_.find(trials_.at(number).shape->key);
-  return count == counts_.end() ? 0 : count->second.wanted();
+int FusedEngine::wanted(int number) {
+  const FusedCount* count = count_of(*trials_.at(number).shape);
+  return count == nullptr ? 0 : count->wanted();
 }
 
 }  // namespace brood::cnn::cuda

@@ -15,6 +15,7 @@
 #include "trainers/cnn/cuda/device_images.h"
 #include "trainers/cnn/cuda/fused_count.h"
 #include "trainers/cnn/cuda/fused_sharing.h"
+#include "trainers/cnn/cuda/recent.h"
 #include "trainers/cnn/cuda/runtime.h"
 #include "trainers/cnn/cuda/shape_class.h"
 #include "trainers/cnn/cuda/slot.h"
@@ -66,7 +67,7 @@ class FusedEngine {
   std::optional<Report> take_report(int trial);
   void save(int trial, const std::string& path);
   std::int64_t steps(int trial) const;
-  int wanted(int trial) const;  // of its shape at a time; 0: any number
+  int wanted(int trial);  // of its shape at a time; 0: any number
 
   std::int64_t arena_bytes() const { return arena_.bytes(); }
   const std::string& numeric_class() const { return numeric_class_; }
@@ -77,6 +78,7 @@ class FusedEngine {
   struct FusedTrial {
     TrainingInput input;
     std::uint64_t seed = 0;
+    int last_epoch = 1;
     ShapeClass* shape = nullptr;
     std::int64_t offset = 0;  // in the arena
     TrialProgress progress;   // its tallies lie on the device while it trains
@@ -87,8 +89,17 @@ class FusedEngine {
     double seconds = 0.0, train_seconds = 0.0;  // of the epoch, in this process
     int next_epoch = 0;                         // what next_order is of; 0: none is there
     std::vector<std::uint32_t> next_order;
+
+    bool is_over() const { return progress.epoch > last_epoch; }
   };
   using Clock = std::chrono::steady_clock;
+  // What is known of a shape.
+  struct ShapeNote {
+    int number = 0;                   // the same whenever its trials come back
+    std::optional<FusedCount> count;  // none: all train for which there is memory
+  };
+  static constexpr std::size_t kNotes = 1024;
+  static constexpr std::int64_t kUnusedShapes = 8;  // kept for trials that may come
   // What can be asked of the device now: a part of an epoch for all trials of a shape in it.
   struct Piece {
     ShapeClass* shape = nullptr;
@@ -100,8 +111,11 @@ class FusedEngine {
   };
 
   ShapeClass* shape_for(const TrainingInput& input, const Plan& plan, const std::string& key);
-  bool may_train(const std::string& key) const;
+  ShapeNote& note_of(const std::string& key);
+  FusedCount* count_of(const ShapeClass& shape);
+  bool may_train(const std::string& key);
   void drop_unused();
+  void drop_unused_shapes(std::int64_t most);
   void start(FusedTrial& trial, const Assignment& assignment);
   void resume(FusedTrial& trial, SlotState& state, const std::string& path);
   void initialise(const FusedTrial& trial, const Plan& own);
@@ -112,7 +126,7 @@ class FusedEngine {
   void measured(const Piece& piece, double seconds);
   std::vector<Piece> work();
   void set_batches(Piece& piece) const;
-  bool may_share(const std::vector<Piece>& pieces) const;
+  bool may_share(const std::vector<Piece>& pieces);
   static std::string mix_of(const std::vector<Piece>& pieces);
   void run_alone(const Piece& piece);
   void run_together(const std::vector<Piece>& pieces);
@@ -129,9 +143,10 @@ class FusedEngine {
   Arena arena_;
   std::map<std::string, std::unique_ptr<DeviceImages>> images_;  // by key
   std::map<std::string, std::unique_ptr<ShapeClass>> shapes_;    // by key, that of the images first
-  std::map<std::string, FusedCount> counts_;                     // by key of the shape
+  // By key of the shape, also while none of its trials is there.
+  Recent<ShapeNote> notes_{kNotes};
   std::map<int, FusedTrial> trials_;
-  int last_trial_ = 0, last_shape_ = 0;
+  int last_trial_ = 0, last_note_ = 0;
   Sharing sharing_;
   std::uint64_t changes_ = 1;
   bool news_ = false;

@@ -2,14 +2,15 @@
 
 namespace brood::cnn::cuda {
 
-bool Sharing::together(const std::string& mix) const {
-  const auto known = work_.find(mix);
-  if (known == work_.end() || known->second.turns < kTurns) return true;
-  return known->second.alone > kGain * known->second.together;
+bool Sharing::together(const std::string& mix) {
+  const Work* known = work_.find(mix);
+  if (known == nullptr || known->turns < kTurns) return true;
+  return known->alone > kGain * known->together;
 }
 
 void Sharing::measured(const std::string& mix, double together, double alone) {
-  Work& work = work_[mix];
+  Work* known = work_.find(mix);
+  Work& work = known == nullptr ? work_.add(mix, {}) : *known;
   if (work.turns == kTurns) return;
   ++work.turns;
   work.together += together;

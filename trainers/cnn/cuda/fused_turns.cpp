@@ -33,7 +33,7 @@ void FusedEngine::advance(Millis slice) {
 std::vector<FusedEngine::Piece> FusedEngine::work() {
   std::map<std::pair<int, Phase>, Piece> pieces;  // in an order that does not change
   for (auto& [number, trial] : trials_) {
-    if (trial.report || trial.failure) continue;
+    if (trial.report || trial.failure || trial.is_over()) continue;
     Piece& piece = pieces[{trial.shape->number, trial.progress.phase}];
     piece.shape = trial.shape;
     piece.part = trial.progress.phase;
@@ -66,14 +66,14 @@ void FusedEngine::set_batches(Piece& piece) const {
 }
 
 // Not before it is known what each takes alone, nor while a number of trials is being measured.
-bool FusedEngine::may_share(const std::vector<Piece>& pieces) const {
+bool FusedEngine::may_share(const std::vector<Piece>& pieces) {
   if (pieces.size() < 2 || options_.share == FusedOptions::Share::never) return false;
   if (options_.share == FusedOptions::Share::always) return true;
   for (const Piece& piece : pieces) {
     if (piece.batch_seconds == 0.0) return false;
-    const auto count = counts_.find(piece.shape->key);
-    if (piece.part == Phase::train && count != counts_.end() && !count->second.settled() &&
-        count->second.wanted() == static_cast<int>(piece.members.size()))
+    const FusedCount* count = count_of(*piece.shape);
+    if (piece.part == Phase::train && count != nullptr && !count->settled() &&
+        count->wanted() == static_cast<int>(piece.members.size()))
       return false;
   }
   return sharing_.together(mix_of(pieces));
@@ -130,7 +130,7 @@ void FusedEngine::prepare_orders(const Piece& piece, Clock::time_point start) {
   if (piece.part != Phase::train) return;
   for (FusedTrial* trial : piece.members) {
     const int next = trial->progress.epoch + 1;
-    if (trial->next_epoch == next || next > trial->input.spec.epochs) continue;
+    if (trial->next_epoch == next || next > trial->last_epoch) continue;
     if (since(start) > kTurnSeconds / 2) return;
     trial->next_order = order_of(*trial, next);
     trial->next_epoch = next;
@@ -138,12 +138,12 @@ void FusedEngine::prepare_orders(const Piece& piece, Clock::time_point start) {
 }
 
 void FusedEngine::measured(const Piece& piece, double seconds) {
-  const auto count = counts_.find(piece.shape->key);
-  if (piece.part != Phase::train || count == counts_.end()) return;
+  FusedCount* const count = count_of(*piece.shape);
+  if (piece.part != Phase::train || count == nullptr) return;
   const auto trials = static_cast<int>(piece.members.size());
-  const int before = count->second.wanted();
-  count->second.measured(trials, trials * piece.batches * piece.shape->plan().batch_size, seconds);
-  if (count->second.wanted() <= before) return;
+  const int before = count->wanted();
+  count->measured(trials, trials * piece.batches * piece.shape->plan().batch_size, seconds);
+  if (count->wanted() <= before) return;
   ++changes_;
   news_ = true;  // so that those who wait are asked again
 }
