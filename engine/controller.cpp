@@ -236,7 +236,7 @@ void Controller::start_nodes() {
     setup.lease_ms = options_.lease.count();
     setup.log_dir = options_.files_dir.empty() ? "" : options_.files_dir + "/workers";
     transport_.send({number, 0}, encode(setup));
-    workers_asked_ += static_cast<std::size_t>(setup.workers);
+    node.workers = setup.workers;
     workers_asked_at_ = clock_.now();
   }
   nodes_started_ = true;
@@ -248,6 +248,7 @@ void Controller::on_hello(Address from, const Hello& hello) {
     return;
   }
   executors_.add_worker(from, hello);
+  if (const Node* node = executors_.node(from.node)) note_short_device(*node, hello.offer);
 }
 
 void Controller::on_told(Address from, const Told& told) {

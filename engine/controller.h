@@ -172,7 +172,8 @@ class Controller {
   std::vector<Device> usable_devices(int node);
 
   // controller_memory.cpp
-  bool too_early(const WorkerRecord& worker) const;
+  void note_short_device(const Node& node, const Offer& offer);
+  bool workers_come();
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);
   std::string short_of_memory(TrialId k, Place place);
@@ -327,7 +328,6 @@ class Controller {
 
   Executors executors_;
   bool nodes_started_ = false;
-  std::size_t workers_asked_ = 0;  // of all nodes
   Millis workers_asked_at_{0};
   std::string numeric_class_;
   std::int64_t session_ = 0;

@@ -9,7 +9,7 @@ namespace brood {
 
 namespace {
 
-constexpr Millis kWorkersCome{10000};
+constexpr Millis kWorkersCome{60000};
 
 }  // namespace
 
@@ -19,16 +19,37 @@ std::uint64_t Controller::planned_bytes(TrialId k) {
   return *live.bytes;
 }
 
-// The same for a worker that has memory of its own to give: a device's. Alone a trial may always
-// try: the trainer says whether it can ever fit.
+// The same for a worker that has memory of its own to give: a device's. Alone a trial that fits no
+// worker may try: the trainer says whether it can ever fit, or waits for what others hold.
 std::string Controller::short_of_device(TrialId k, const WorkerRecord& worker) {
-  if (worker.planned_sum == 0) return {};
+  const Offer& offer = worker.hello.offer;
   const Estimate estimate = planner_.estimate(trial(k).params);
-  const std::uint64_t needs = worker.planned_sum + estimate.shared_bytes + estimate.bytes;
-  if (needs <= worker.hello.offer.bytes) return {};
-  return "it waits for memory of " + worker.hello.offer.device + " on " + worker.hello.host +
+  const std::uint64_t alone = estimate.shared_bytes + estimate.bytes;
+  if (worker.planned_sum + alone <= offer.bytes) return {};
+  if (worker.planned_sum == 0) {
+    const auto& all = executors_.workers();
+    const bool elsewhere = std::any_of(all.begin(), all.end(), [&](const auto& entry) {
+      return entry.second.hello.offer.bytes >= alone;
+    });
+    if (!elsewhere && !workers_come()) return {};
+  }
+  return "it waits for memory of " + offer.device + " on " + worker.hello.host +
          ": its plan needs " + size_text(estimate.bytes) + ", the trials there have " +
-         size_text(worker.planned_sum) + " of " + size_text(worker.hello.offer.bytes);
+         size_text(worker.planned_sum) + " of " + size_text(offer.bytes);
+}
+
+// Others may have been there first. A trial is not to blame, and people should know.
+void Controller::note_short_device(const Node& node, const Offer& offer) {
+  for (const Device& device : node.hello.devices) {
+    if (device.name != offer.device || offer.bytes == 0) continue;
+    const std::uint64_t planned = memory_for_trials(device.bytes);
+    if (offer.bytes >= planned - planned / 20) continue;
+    observer_.note(offer.device + " on " + node.hello.host + ": its trials have " +
+                   size_text(offer.bytes) + " instead of " + size_text(planned) + " of its " +
+                   size_text(device.bytes) +
+                   ", the rest is held by other processes; a trial that needs more trains on "
+                   "another GPU, or waits until they leave");
+  }
 }
 
 // In words; empty when the place has room for it.
@@ -48,11 +69,13 @@ std::string Controller::short_of_memory(TrialId k, Place place) {
          " has " + size_text(left) + " left beside the trials that run there";
 }
 
-// Until the other workers have come, or for a while, one with several slots gets a single trial:
-// else the first to come would take them all, and its device would train what others wait for.
-bool Controller::too_early(const WorkerRecord& worker) const {
-  return worker.held > 0 && executors_.workers().size() < workers_asked_ &&
-         clock_.now() - workers_asked_at_ < kWorkersCome;
+// Are there workers, asked for not long ago, that have not said hello?
+bool Controller::workers_come() {
+  if (clock_.now() - workers_asked_at_ >= kWorkersCome) return false;
+  std::size_t asked = 0;
+  for (const auto& [number, node] : executors_.nodes())
+    if (!node.gone) asked += static_cast<std::size_t>(node.workers);
+  return executors_.workers().size() < asked;
 }
 
 // In the worker with the fewest trials. nullopt: no idle executor has room; the trial waits and its
@@ -64,7 +87,9 @@ std::optional<Place> Controller::place_for(TrialId k) {
   for (const Place place : executors_.idle()) {
     const WorkerRecord& worker = *executors_.worker(place.worker);
     if (best && worker.held >= company) continue;
-    std::string here = too_early(worker) ? "it waits for other workers to start" : "";
+    // Else the first worker to come would take all, and its device train what others wait for.
+    const bool early = worker.held > 0 && workers_come();
+    std::string here = early ? "it waits for other workers to start" : "";
     if (here.empty()) here = short_of_room(k, place);
     if (here.empty()) here = short_of_memory(k, place);
     if (here.empty()) {

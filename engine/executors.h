@@ -19,6 +19,7 @@ struct Node {
   Millis heard{0};
   bool gone = false;
   bool set_up = false;                // its workers were asked for
+  int workers = 0;                    // so many
   std::vector<std::string> devices;   // that it was given
   std::optional<std::uint64_t> free;  // bytes, by its last beat
 };

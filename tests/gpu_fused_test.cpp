@@ -6,9 +6,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <limits>
+#include <set>
+#include <sstream>
 
 #include "engine/resolve.h"
 #include "tests/trainers_drive.h"
@@ -241,6 +245,93 @@ TEST(Fused, SavesAtAnyStepToTheSameBits) {
     if (engine.take_report(*number)) done = ++epoch == 3;
   }
   EXPECT_GT(saves, 4);
+}
+
+struct Fork {
+  int number = 0;
+  Assignment resumed;
+  TrainingInput input;
+  std::vector<Metric> told;  // by the fork
+  std::string saved;         // its last checkpoint
+};
+
+void expect_like_resumed(const Fork& fork, const FusedOptions& options) {
+  FusedEngine engine(Device::runtime(), options);
+  const int number = engine.admit(fork.input, fork.resumed).value();
+  std::vector<Metric> told;
+  for (int epoch = 0; epoch < 3;) {
+    engine.advance(Millis{5});
+    const auto report = engine.take_report(number);
+    if (!report) continue;
+    epoch = report->epoch;
+    for (const Metric& metric : report->metrics)
+      if (metric.exact) told.push_back(metric);
+  }
+  EXPECT_EQ(fork.told, told) << fork.resumed.resume_from;
+  const std::string saved = fork.resumed.resume_from + ".resumed";
+  engine.save(number, saved);
+  const auto bytes = [](const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path, std::ios::binary).rdbuf();
+    return text.str();
+  };
+  EXPECT_GT(bytes(saved).size(), 1000U);
+  EXPECT_TRUE(bytes(fork.saved) == bytes(saved)) << saved;
+}
+
+// In the middle of epochs and at their ends; with other rates, constants and streams.
+TEST(Fused, AForkHasTheBitsOfATrialResumedFromACheckpointOfThatStep) {
+  const TestFolder folder;
+  Device maker(1);
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    FusedOptions options = Device::small();
+    options.precision = precision;
+    FusedEngine engine(Device::runtime(), options);
+    const auto original = engine.admit(maker.input(trial(1)), trial(1));
+    std::vector<Fork> forks;
+    std::set<std::int64_t> steps;
+    const auto fork_now = [&](int epoch) {
+      Fork& fork = forks.emplace_back();
+      const auto number = static_cast<int>(forks.size());
+      fork.resumed = trial(20 + number, 0.125 * number, 4, 0.02 * number);
+      fork.resumed.first_epoch = epoch;
+      fork.input = maker.input(fork.resumed);
+      fork.input.spec.optimizer.momentum = 0.8;
+      fork.input.spec.optimizer.weight_decay = 0.01;
+      fork.number = engine.fork(*original, fork.input, fork.resumed).value();
+      fork.resumed.resume_from = folder.path("at_" + std::to_string(number));
+      engine.save(*original, fork.resumed.resume_from);
+      steps.insert(engine.steps(*original));
+    };
+    const auto take = [&] {
+      for (Fork& fork : forks) {
+        const auto report = fork.saved.empty() ? engine.take_report(fork.number) : std::nullopt;
+        if (!report) continue;
+        for (const Metric& metric : report->metrics)
+          if (metric.exact) fork.told.push_back(metric);
+        if (report->epoch < 3) continue;
+        fork.saved = fork.resumed.resume_from + ".fork";
+        engine.save(fork.number, fork.saved);
+        engine.remove(fork.number);
+      }
+    };
+    for (int epoch = 1; epoch < 3;) {
+      if (forks.size() < 3) fork_now(epoch);
+      engine.advance(Millis{0});
+      take();
+      if (!engine.take_report(*original)) continue;
+      fork_now(++epoch);  // between two epochs
+    }
+    EXPECT_GE(steps.size(), 4U);
+    EXPECT_THROW(engine.fork(*original, maker.input(trial(9, 0.0, 5)), trial(9)), TrialFailure);
+    EXPECT_THROW(engine.fork(*original, maker.input(trial(9)), trial(9)), UserError) << "epoch 1";
+    while (std::any_of(forks.begin(), forks.end(), [](const Fork& f) { return f.saved.empty(); })) {
+      engine.advance(Millis{5});
+      take();
+      engine.take_report(*original);
+    }
+    for (const Fork& fork : forks) expect_like_resumed(fork, options);
+  }
 }
 
 TEST(Fused, ATrialOfNanFailsAndTouchesNobody) {

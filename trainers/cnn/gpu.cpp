@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "engine/error.h"
@@ -125,15 +126,82 @@ void estimate_on_gpu(const NetworkSpec& spec, const data::Contents& data, const 
   out.shared_bytes = static_cast<std::uint64_t>(cuda::shared_device_bytes(spec, data, plan.data));
 }
 
+namespace {
+
+// By what its plans were made with: this process's own count is a little smaller.
+std::int64_t bytes_of(const std::string& device) {
+  for (const Device& gpu : usable_gpus().found)
+    if (gpu.name == device) return static_cast<std::int64_t>(gpu.bytes);
+  return 0;
+}
+
+cuda::FusedOptions options_for(const TrainerSetup& setup, const std::string& device) {
+  cuda::FusedOptions options;
+  options.precision = precision_of(setup.config);
+  options.device_bytes = bytes_of(device);
+  return options;
+}
+
+// The only trial of its engine.
+class AloneOnGpu final : public Training {
+ public:
+  AloneOnGpu(std::unique_ptr<cuda::Runtime> runtime, const cuda::FusedOptions& options,
+             TrainingInput input, Assignment assignment)
+      : engine_(std::move(runtime), options),
+        input_(std::move(input)),
+        assignment_(std::move(assignment)) {
+    admit();
+  }
+
+  std::optional<Report> step() override {
+    constexpr Millis kSlice{50};
+    if (!trial_) {  // others use the device's memory
+      std::this_thread::sleep_for(kSlice);
+      engine_.advance(Millis{0});
+      admit();
+      return std::nullopt;
+    }
+    engine_.advance(kSlice);
+    return engine_.take_report(*trial_);
+  }
+  void save(const std::string& path) const override {
+    if (!trial_)
+      throw UserError("the training waits for memory of the GPU: there is nothing to save");
+    engine_.save(*trial_, path);
+  }
+  std::int64_t steps() const override { return trial_ ? engine_.steps(*trial_) : 0; }
+  bool saves_any_time() const override { return trial_.has_value(); }
+
+ private:
+  void admit() {
+    if (std::exchange(tried_, engine_.changes()) == engine_.changes()) return;
+    trial_ = engine_.admit(input_, assignment_);
+  }
+
+  mutable cuda::FusedEngine engine_;
+  const TrainingInput input_;
+  const Assignment assignment_;
+  std::optional<int> trial_;
+  std::uint64_t tried_ = 0;
+};
+
+}  // namespace
+
 std::unique_ptr<Trainer> make_on_gpu(const TrainerSetup& setup, cuda::MakeInput make_input) {
   Offer offer;
   offer.device = device_of(setup);
   offer.slots = setup.slots;
-  cuda::FusedOptions options;
-  options.precision = precision_of(setup.config);
+  cuda::FusedOptions options = options_for(setup, offer.device);
   if (setup.choose_slots) options.choose_up_to = setup.slots;
   return cuda::make_fused(offer, setup.objective, std::move(make_input), make_runtime(offer.device),
                           options);
+}
+
+std::unique_ptr<Training> make_training_on_gpu(const TrainerSetup& setup, TrainingInput input,
+                                               const Assignment& assignment) {
+  const std::string device = device_of(setup);
+  const cuda::FusedOptions options = options_for(setup, device);  // before it is seen alone
+  return std::make_unique<AloneOnGpu>(make_runtime(device), options, std::move(input), assignment);
 }
 
 }  // namespace brood::cnn

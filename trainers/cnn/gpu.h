@@ -9,6 +9,7 @@
 #include "trainers/cnn/cuda/fused.h"
 #include "trainers/cnn/network_spec.h"
 #include "trainers/cnn/plan.h"
+#include "trainers/cnn/training.h"
 #include "trainers/data/dataset.h"
 
 namespace brood::cnn {
@@ -39,5 +40,9 @@ void estimate_on_gpu(const NetworkSpec& spec, const data::Contents& data, const 
 // Of the GPU that the setup names, or of the first that computes in its numeric class. Throws
 // UserError, with the reason, when it cannot be had.
 std::unique_ptr<Trainer> make_on_gpu(const TrainerSetup& setup, cuda::MakeInput make_input);
+
+// One trial's training alone on that GPU, to the bits that it has in a run.
+std::unique_ptr<Training> make_training_on_gpu(const TrainerSetup& setup, TrainingInput input,
+                                               const Assignment& assignment);
 
 }  // namespace brood::cnn

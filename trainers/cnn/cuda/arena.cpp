@@ -3,21 +3,26 @@
 #include <algorithm>
 
 #include "engine/error.h"
-#include "engine/units.h"
 
 namespace brood::cnn::cuda {
 
-Arena::Arena(Runtime& runtime, std::int64_t bytes) : runtime_(runtime) {
+Arena::Arena(Runtime& runtime, std::int64_t bytes) : runtime_(runtime) { take_again(bytes); }
+
+void Arena::take_again(std::int64_t bytes) {
+  CHECK(taken_.empty(), "parts of the arena are in use");
+  if (base_ != nullptr) runtime_.release(base_);
+  base_ = nullptr;
   // What is free can be less in one piece, or be gone by now.
   for (bytes_ = bytes / kUnit * kUnit; bytes_ >= kUnit; bytes_ = bytes_ / 8 * 7 / kUnit * kUnit) {
     base_ = runtime_.allocate(bytes_);
     if (base_ != nullptr) return;
   }
-  throw UserError("the device has no memory left for trials: something else uses it (" +
-                  size_text(static_cast<std::uint64_t>(runtime.info().bytes_free)) + " are free)");
+  bytes_ = 0;
 }
 
-Arena::~Arena() { runtime_.release(base_); }
+Arena::~Arena() {
+  if (base_ != nullptr) runtime_.release(base_);
+}
 
 std::optional<std::int64_t> Arena::take(std::int64_t bytes) {
   const std::int64_t size = std::max(kUnit, (bytes + kUnit - 1) / kUnit * kUnit);

@@ -14,7 +14,7 @@ class Arena {
  public:
   static constexpr std::int64_t kUnit = 256;
 
-  // Takes so many bytes from the runtime, or less where there is less. Throws UserError for none.
+  // Takes so many bytes from the runtime, or less where there is less, or none.
   Arena(Runtime& runtime, std::int64_t bytes);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -23,6 +23,9 @@ class Arena {
   // nullopt: no gap is large enough.
   std::optional<std::int64_t> take(std::int64_t bytes);
   void give(std::int64_t offset);
+
+  // Anew, when nothing is given out.
+  void take_again(std::int64_t bytes);
 
   unsigned char* at(std::int64_t offset) const { return base_ + offset; }
   std::int64_t bytes() const { return bytes_; }

@@ -51,7 +51,7 @@ class CudaRuntime final : public Runtime {
     check(cudaMemGetInfo(&free, &total), "asking for free memory");
     return {properties.name,
             "sm_" + std::to_string(properties.major) + std::to_string(properties.minor),
-            static_cast<std::int64_t>(free)};
+            static_cast<std::int64_t>(free), static_cast<std::int64_t>(total)};
   }
 
   unsigned char* allocate(std::int64_t bytes) override {
@@ -182,13 +182,9 @@ class CudaRuntime final : public Runtime {
       throw DeviceLost(std::string("the device is lost: ") + what + ": " + text_of(error));
     }
   }
-  // A kernel that does not end cannot be cancelled, and an orderly exit would wait for it.
   [[noreturn]] void hang(std::chrono::milliseconds longest) {
     lost_ = true;
-    std::fprintf(stderr, "the device is lost: its work did not end within %lld ms\n",
-                 static_cast<long long>(longest.count()));
-    std::fflush(stderr);
-    std::_Exit(70);
+    end_hung_process(longest);
   }
 
   const int number_;

@@ -31,6 +31,9 @@ EmulatedDevice read_fault(data::ObjectReader& reader) {
   out.fault_learning_rate = reader.real("learning_rate", 0.0, 0.0, 1e38);
   out.fault_step = reader.whole("step", 0, 0, kMost);
   if (const Json* once = reader.find("once")) out.once = text_of(*once);
+  out.hang_ends_process = true;  // these are for whole programs
+  out.held = reader.whole("held", 0, 0, kMost);
+  if (const Json* held_while = reader.find("held_while")) out.held_while = text_of(*held_while);
   return out;
 }
 
@@ -83,7 +86,8 @@ std::vector<Device> describe(const std::vector<EmulatedDevice>& gpus) {
   for (std::size_t i = 0; i < gpus.size(); ++i) {
     out.push_back({"cuda:" + std::to_string(i), "emulated GPU", gpus[i].architecture,
                    static_cast<std::uint64_t>(gpus[i].bytes),
-                   "emulated-" + std::to_string(gpus[i].number)});
+                   "emulated-" + std::to_string(gpus[i].number),
+                   static_cast<std::uint64_t>(gpus[i].held)});
   }
   return out;
 }

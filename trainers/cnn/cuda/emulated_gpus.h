@@ -20,7 +20,9 @@ namespace brood::cnn::cuda {
 //   launch         the fault happens at this launch of a process ...
 //   learning_rate  ... or when a trial with this learning rate ...
 //   step           ... has done so many training batches (0)
-//   device         of the GPU with this number alone
+//   held           bytes that other processes have of it
+//   held_while     a file: they have them as long as it is there (always)
+//   device         fault and held are of the GPU with this number alone
 //   once           a file that the fault makes: where it is, nothing happens
 constexpr const char* kEmulatedGpus = "BROOD_EMULATED_GPUS";
 

@@ -1,4 +1,6 @@
 // A device in host memory, whose launches run in the emulator as late as they may.
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -35,12 +37,14 @@ class EmulatedRuntime final : public Runtime {
   }
 
   bool lost() const override { return !lost_.empty(); }
-  DeviceInfo info() override { return {"emulator", device_.architecture, free_}; }
+  DeviceInfo info() override {
+    return {"emulator", device_.architecture, free_now(), device_.bytes};
+  }
 
   unsigned char* allocate(std::int64_t bytes) override {
     require_alive();
     const auto size = (static_cast<std::size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
-    if (++allocations_ == device_.allocation_fails || bytes > free_) return nullptr;
+    if (++allocations_ == device_.allocation_fails || bytes > free_now()) return nullptr;
     auto* memory = static_cast<unsigned char*>(std::aligned_alloc(kAlignment, size));
     if (memory == nullptr) return nullptr;
     std::memset(memory, kPattern, size);  // nothing may rely on what was there
@@ -84,6 +88,7 @@ class EmulatedRuntime final : public Runtime {
   void wait(std::chrono::milliseconds longest) override {
     run_all();
     if (hangs_.empty()) return;
+    if (device_.hang_ends_process) end_hung_process(longest);
     lost_ = hangs_ + " did not end within " + std::to_string(longest.count()) + " ms";
     require_alive();
   }
@@ -94,6 +99,11 @@ class EmulatedRuntime final : public Runtime {
     std::shared_ptr<const std::vector<Launch>> graph;
     std::size_t next;  // launch
   };
+
+  std::int64_t free_now() const {
+    const bool held = device_.held_while.empty() || ::access(device_.held_while.c_str(), F_OK) == 0;
+    return std::max<std::int64_t>(0, free_ - (held ? device_.held : 0));
+  }
 
   // The streams side by side, each in its order.
   void run_all() {
@@ -175,6 +185,14 @@ class EmulatedRuntime final : public Runtime {
 
 std::unique_ptr<Runtime> make_emulated_runtime(EmulatedDevice device) {
   return std::make_unique<EmulatedRuntime>(device);
+}
+
+void end_hung_process(std::chrono::milliseconds longest) {
+  constexpr int kBroken = 70;  // as of a worker whose trainer cannot go on
+  std::fprintf(stderr, "the device is lost: its work did not end within %lld ms\n",
+               static_cast<long long>(longest.count()));
+  std::fflush(stderr);
+  std::_Exit(kBroken);
 }
 
 #ifndef BROOD_WITH_CUDA

@@ -1,5 +1,6 @@
 #include "trainers/cnn/cuda/fused.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -50,7 +51,8 @@ class Fused final : public Trainer {
         std::shared_ptr<FusedEngine> engine)
       : offer_(std::move(offer)), engine_(std::move(engine)) {
     offer_.numeric_class = engine_->numeric_class();
-    offer_.bytes = static_cast<std::uint64_t>(engine_->arena_bytes());
+    // None at all, as others use it, is not "no limit".
+    offer_.bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(1, engine_->arena_bytes()));
     for (int i = 0; i < offer_.slots; ++i)
       slots_.push_back(
           one_slot(offer_, objective, [made = engine_, make_input](const Assignment& assignment) {

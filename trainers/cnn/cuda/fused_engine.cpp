@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
 #include <utility>
 
+#include "engine/device.h"
 #include "engine/error.h"
+#include "engine/units.h"
 #include "trainers/cnn/checkpoint.h"
 #include "trainers/cnn/dataset.h"
 #include "trainers/cnn/memory.h"
@@ -15,9 +18,30 @@ namespace brood::cnn::cuda {
 
 namespace {
 
+constexpr std::chrono::milliseconds kRetry{500};  // to find what other processes held
 constexpr int kNumericsVersion = 2;
-std::int64_t arena_wanted(Runtime& runtime, const FusedOptions& options) {
-  return options.arena_bytes > 0 ? options.arena_bytes : runtime.info().bytes_free / 10 * 9;
+
+// Where others hold memory: a thirty-second of the rest is left, for what CUDA itself takes later.
+std::int64_t arena_wanted(Runtime& runtime, std::int64_t planned, std::int64_t own) {
+  const std::int64_t free = runtime.info().bytes_free + own;
+  return std::min(planned, free - free / 32);
+}
+
+// By what plans are made with.
+std::int64_t planned_arena(Runtime& runtime, const FusedOptions& options) {
+  if (options.arena_bytes > 0) return options.arena_bytes;
+  const std::int64_t all = options.device_bytes > 0 ? options.device_bytes : runtime.info().bytes;
+  return static_cast<std::int64_t>(memory_for_trials(static_cast<std::uint64_t>(all)));
+}
+
+data::Contents contents_of(const Dataset& data) {
+  data::Contents out;
+  out.height = data.height;
+  out.width = data.width;
+  out.channels = data.channels;
+  out.train = data.train.count;
+  out.test = data.test.count;
+  return out;
 }
 
 std::string mebibytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
@@ -43,7 +67,13 @@ FusedEngine::FusedEngine(std::unique_ptr<Runtime> runtime, FusedOptions options)
     : runtime_(std::move(runtime)),
       options_(options),
       numeric_class_(device_numeric_class(runtime_->info().architecture, options.precision)),
-      arena_(*runtime_, arena_wanted(*runtime_, options_)) {}
+      planned_(planned_arena(*runtime_, options_)),
+      arena_(*runtime_,
+             options_.arena_bytes > 0 ? planned_ : arena_wanted(*runtime_, planned_, 0)) {
+  if (options_.arena_bytes > 0 && arena_.bytes() == 0)
+    throw UserError("the device has no memory for trials: " +
+                    mebibytes(runtime_->info().bytes_free) + " are free");
+}
 
 FusedEngine::~FusedEngine() {
   shapes_.clear();  // before the images that they show
@@ -103,47 +133,110 @@ bool FusedEngine::may_train(const std::string& key) {
   return count == nullptr || shape->second->trials < count->wanted();
 }
 
-std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignment& assignment) {
-  const DataShape data = divided(input.spec, shape_of(*input.data));
-  Plan plan = make_plan(input.spec, data);
-  if (!plan.infeasible.empty())
-    throw TrialFailure(Cause::trainer, plan.infeasible_pointer + ": " + plan.infeasible);
-  if (const std::string why = refused_for_device(input.spec, plan); !why.empty())
+FusedEngine::Needs FusedEngine::needs_of(const TrainingInput& input) const {
+  Needs out;
+  out.plan = make_plan(input.spec, divided(input.spec, shape_of(*input.data)));
+  if (!out.plan.infeasible.empty())
+    throw TrialFailure(Cause::trainer, out.plan.infeasible_pointer + ": " + out.plan.infeasible);
+  if (const std::string why = refused_for_device(input.spec, out.plan); !why.empty())
     throw TrialFailure(Cause::trainer, why);
-  const std::int64_t bytes = device_bytes(input.spec, plan, options_.precision);
-  if (input.memory_max > 0 && static_cast<std::uint64_t>(bytes) > input.memory_max)
-    throw TrialFailure(Cause::memory, "the trial needs " + mebibytes(bytes) +
+  out.bytes = device_bytes(input.spec, out.plan, options_.precision);
+  if (input.memory_max > 0 && static_cast<std::uint64_t>(out.bytes) > input.memory_max)
+    throw TrialFailure(Cause::memory, "the trial needs " + mebibytes(out.bytes) +
                                           " of the device, memory_per_trial "
                                           "allows " +
                                           mebibytes(static_cast<std::int64_t>(input.memory_max)));
-  const std::string key =
-      DeviceImages::key_of(input) + ' ' + shape_key(plan, input.spec.optimizer, options_.precision);
-  if (!may_train(key)) return std::nullopt;
-  FusedTrial trial;
-  std::optional<std::int64_t> offset;
-  for (int i = 0; i < 2 && !offset; ++i) {
+  out.key = DeviceImages::key_of(input) + ' ' +
+            shape_key(out.plan, input.spec.optimizer, options_.precision);
+  return out;
+}
+
+std::optional<std::int64_t> FusedEngine::find_room(const Needs& needs, FusedTrial& trial) {
+  for (int i = 0; i < 2; ++i) {
     if (i > 0) drop_unused();
-    trial.shape = shape_for(input, plan, key);
-    if (trial.shape != nullptr) offset = arena_.take(bytes);
+    trial.shape = shape_for(trial.input, needs.plan, needs.key);
+    if (trial.shape == nullptr) continue;
+    if (const auto offset = arena_.take(needs.bytes)) return offset;
   }
-  if (!offset) {
-    if (!trials_.empty()) return std::nullopt;
-    throw TrialFailure(Cause::memory, "the trial needs " + mebibytes(bytes) +
-                                          " of the device and its images, which has " +
-                                          mebibytes(arena_.bytes()) + " for trials");
-  }
+  return std::nullopt;
+}
+
+// For a trial alone that the device as it was planned for has room for: its others hold the rest.
+bool FusedEngine::held_by_others(const Needs& needs, const FusedTrial& trial) {
+  const std::int64_t all =
+      needs.bytes +
+      shared_device_bytes(trial.input.spec, contents_of(*trial.input.data), needs.plan.data);
+  if (options_.arena_bytes > 0 || all > planned_) return false;
+  retry_ = Clock::now() + kRetry;
+  const auto size = [](std::int64_t bytes) { return size_text(static_cast<std::uint64_t>(bytes)); };
+  if (std::exchange(told_of_, all) != all)
+    std::fprintf(stderr,
+                 "the device has %s for trials and should have %s, as other processes use its "
+                 "memory: a trial that needs %s waits for it\n",
+                 size(arena_.bytes()).c_str(), size(planned_).c_str(), size(all).c_str());
+  return true;
+}
+
+// What others have left meanwhile; only when no trial is there.
+bool FusedEngine::grow() {
+  if (options_.arena_bytes > 0) return false;
+  drop_unused();
+  if (!arena_.empty()) return false;
+  const std::int64_t before = arena_.bytes();
+  const std::int64_t wanted = arena_wanted(*runtime_, planned_, before);
+  if (wanted <= before) return false;
+  arena_.take_again(wanted);
+  return arena_.bytes() > before;
+}
+
+std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignment& assignment) {
+  const Needs needs = needs_of(input);
+  if (!may_train(needs.key)) return std::nullopt;
+  FusedTrial trial;
   trial.input = input;
+  auto offset = find_room(needs, trial);
+  if (!offset && trials_.empty() && grow()) offset = find_room(needs, trial);
+  if (!offset) {
+    if (!trials_.empty() || held_by_others(needs, trial)) return std::nullopt;
+    throw TrialFailure(Cause::memory, "the trial needs " + mebibytes(needs.bytes) +
+                                          " of the device and its images, which has " +
+                                          mebibytes(planned_) + " for trials");
+  }
+  return begin(std::move(trial), assignment, *offset, nullptr);
+}
+
+std::optional<int> FusedEngine::fork(int number, const TrainingInput& input,
+                                     const Assignment& assignment) {
+  const Needs needs = needs_of(input);
+  FusedTrial& from = trials_.at(number);
+  if (needs.key != from.shape->key)
+    throw TrialFailure(Cause::checkpoint,
+                       "a fork has the shapes, data and kind of optimizer of the trial that it "
+                       "begins as; these are others");
+  if (from.failure) throw TrialFailure(*from.failure);
+  if (!may_train(needs.key)) return std::nullopt;
+  FusedTrial trial;
+  trial.input = input;
+  trial.shape = from.shape;
+  const auto offset = arena_.take(needs.bytes);
+  if (!offset) return std::nullopt;
+  return begin(std::move(trial), assignment, *offset, &from);
+}
+
+// from: the trial that it begins as; nullptr: none.
+int FusedEngine::begin(FusedTrial trial, const Assignment& assignment, std::int64_t offset,
+                       FusedTrial* from) {
   trial.seed = assignment.seed;
   trial.last_epoch = assignment.last_epoch;
-  trial.offset = *offset;
+  trial.offset = offset;
   const Split& split = trial.shape->images().split();
   trial.parts[0] = static_cast<std::int64_t>(split.train.size());
   trial.parts[1] = static_cast<std::int64_t>(split.validation.size());
   trial.parts[2] = static_cast<std::int64_t>(split.test.size());
   try {
-    start(trial, assignment);
+    start(trial, assignment, from);
   } catch (...) {
-    arena_.give(*offset);
+    arena_.give(offset);
     ++changes_;
     throw;
   }
@@ -152,7 +245,7 @@ std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignme
   return last_trial_;
 }
 
-void FusedEngine::start(FusedTrial& trial, const Assignment& assignment) {
+void FusedEngine::start(FusedTrial& trial, const Assignment& assignment, FusedTrial* from) {
   const DeviceMemory& memory = trial.shape->memory();
   // Dropout rates and the kind of starting weights are the trial's own, the class has another's.
   const Plan own = make_plan(trial.input.spec, trial.shape->plan().data);
@@ -164,7 +257,9 @@ void FusedEngine::start(FusedTrial& trial, const Assignment& assignment) {
                     static_cast<std::int64_t>(dropouts.size() * sizeof(SlotDropout)));
   trial.progress.epoch = assignment.first_epoch;
   trial.progress.count_classes(trial.input.spec, trial.shape->plan().data.classes);
-  if (!assignment.resume_from.empty())
+  if (from != nullptr)
+    begin_as(*from, trial, state);
+  else if (!assignment.resume_from.empty())
     resume(trial, state, assignment.resume_from);
   else if (assignment.first_epoch != 1)
     throw UserError("trial starts at epoch " + std::to_string(assignment.first_epoch) +
@@ -193,11 +288,26 @@ void FusedEngine::initialise(const FusedTrial& trial, const Plan& own) {
                  4 * memory.state_count);
 }
 
+// All that a checkpoint keeps beside the arrays.
+void FusedEngine::take_progress(FusedTrial& trial, SlotState& state, const Checkpoint& from) {
+  TrialProgress& progress = trial.progress;
+  read_progress(from, progress);
+  const Plan& plan = trial.shape->plan();
+  const std::int64_t in_epoch = progress.batch - (progress.epoch - 1) * plan.steps_per_epoch();
+  const std::int64_t place = std::min(in_epoch * plan.batch_size, plan.data.train);
+  const auto part = static_cast<std::size_t>(progress.phase);
+  const bool whole = progress.position % plan.batch_size == 0;
+  const bool train = progress.phase == Phase::train;
+  if (!whole || progress.position >= trial.parts[part] || in_epoch < 0 ||
+      place != (train ? progress.position : plan.data.train))
+    throw UserError("it was made with other samples or another batch_size");
+  write_tallies(trial, state);
+  trial.samples_before = progress.parts[0].samples;
+}
+
 void FusedEngine::resume(FusedTrial& trial, SlotState& state, const std::string& path) {
   try {
     const Checkpoint from = read_checkpoint(path);
-    TrialProgress& progress = trial.progress;
-    read_progress(from, progress);
     const auto expected =
         device_arrays(trial.shape->plan(), trial.shape->memory(), trial.input.spec.optimizer);
     for (const DeviceArray& array : expected) {
@@ -211,17 +321,7 @@ void FusedEngine::resume(FusedTrial& trial, SlotState& state, const std::string&
     }
     if (from.arrays.size() != expected.size())
       throw UserError("it has arrays of another network or optimizer");
-    const Plan& plan = trial.shape->plan();
-    const std::int64_t in_epoch = progress.batch - (progress.epoch - 1) * plan.steps_per_epoch();
-    const std::int64_t place = std::min(in_epoch * plan.batch_size, plan.data.train);
-    const auto part = static_cast<std::size_t>(progress.phase);
-    const bool whole = progress.position % plan.batch_size == 0;
-    const bool train = progress.phase == Phase::train;
-    if (!whole || progress.position >= trial.parts[part] || in_epoch < 0 ||
-        place != (train ? progress.position : plan.data.train))
-      throw UserError("it was made with other samples or another batch_size");
-    write_tallies(trial, state);
-    trial.samples_before = progress.parts[0].samples;
+    take_progress(trial, state, from);
   } catch (const UserError& problem) {
     const std::string why = problem.what();
     throw TrialFailure(
@@ -229,6 +329,17 @@ void FusedEngine::resume(FusedTrial& trial, SlotState& state, const std::string&
         (why.starts_with(path) ? why : path + ": " + why) +
             "; remove it, and the trial starts from an earlier one or from the beginning");
   }
+}
+
+// As resume() of what save() would write now, but the arrays stay on the device.
+void FusedEngine::begin_as(FusedTrial& from, FusedTrial& trial, SlotState& state) {
+  read_tallies(from);
+  Checkpoint told;
+  write_progress(from.progress, "", told);
+  take_progress(trial, state, told);
+  for (const DeviceArray& array :
+       device_arrays(trial.shape->plan(), trial.shape->memory(), trial.input.spec.optimizer))
+    runtime_->copy(at(trial, array.offset), at(from, array.offset), 4 * array.count);
 }
 
 void FusedEngine::write_tallies(const FusedTrial& trial, SlotState& state) {

@@ -26,7 +26,9 @@ namespace brood::cnn::cuda {
 
 struct FusedOptions {
   Precision precision = Precision::fp32;
-  std::int64_t arena_bytes = 0;     // 0: nine tenths of what the device has free
+  // 0: what plans are made with (engine/device.h), as far as it is free.
+  std::int64_t arena_bytes = 0;
+  std::int64_t device_bytes = 0;    // in all, as plans count; 0: as the runtime does
   Millis watchdog{120000};          // work that takes longer has hung
   std::int64_t batches_max = 1024;  // asked of the device at once
   // How many trials of a shape train at a time: 0: all for which there is memory; else at most so
@@ -55,8 +57,15 @@ class FusedEngine {
   ~FusedEngine();
 
   // The trial's number; nullopt: there is no room until changes() is another. Throws TrialFailure
-  // as make_training does (training.h).
+  // as make_training does (training.h); for memory only where the device, if nobody else used it,
+  // would have too little.
   std::optional<int> admit(const TrainingInput& input, const Assignment& assignment);
+
+  // A new trial that begins as this one is now: to the bits of one that resumes from what save()
+  // would write, without the way over the host. Its hyperparameters may be others as far as its
+  // shapes, its data and its kind of optimizer are the same; else TrialFailure. The assignment's
+  // first epoch is the one that the other is in.
+  std::optional<int> fork(int trial, const TrainingInput& input, const Assignment& assignment);
   void remove(int trial);
   std::uint64_t changes() const { return changes_; }  // that make room
 
@@ -116,7 +125,20 @@ class FusedEngine {
   bool may_train(const std::string& key);
   void drop_unused();
   void drop_unused_shapes(std::int64_t most);
-  void start(FusedTrial& trial, const Assignment& assignment);
+  // What a trial asks of the device.
+  struct Needs {
+    Plan plan;
+    std::int64_t bytes = 0;  // without its images
+    std::string key;         // of the shape
+  };
+  Needs needs_of(const TrainingInput& input) const;
+  std::optional<std::int64_t> find_room(const Needs& needs, FusedTrial& trial);
+  bool held_by_others(const Needs& needs, const FusedTrial& trial);
+  bool grow();
+  int begin(FusedTrial trial, const Assignment& assignment, std::int64_t offset, FusedTrial* from);
+  void start(FusedTrial& trial, const Assignment& assignment, FusedTrial* from);
+  void begin_as(FusedTrial& from, FusedTrial& trial, SlotState& state);
+  void take_progress(FusedTrial& trial, SlotState& state, const Checkpoint& from);
   void resume(FusedTrial& trial, SlotState& state, const std::string& path);
   void initialise(const FusedTrial& trial, const Plan& own);
   void write_tallies(const FusedTrial& trial, SlotState& state);
@@ -140,6 +162,7 @@ class FusedEngine {
   const std::unique_ptr<Runtime> runtime_;
   const FusedOptions options_;
   const std::string numeric_class_;
+  const std::int64_t planned_;  // bytes of the arena, if nobody else used the device
   Arena arena_;
   std::map<std::string, std::unique_ptr<DeviceImages>> images_;  // by key
   std::map<std::string, std::unique_ptr<ShapeClass>> shapes_;    // by key, that of the images first
@@ -150,6 +173,8 @@ class FusedEngine {
   Sharing sharing_;
   std::uint64_t changes_ = 1;
   bool news_ = false;
+  std::optional<Clock::time_point> retry_;  // when others may have left memory
+  std::int64_t told_of_ = 0;                // bytes that a trial waits for
 };
 
 }  // namespace brood::cnn::cuda

@@ -20,6 +20,10 @@ double since(std::chrono::steady_clock::time_point start) {
 void FusedEngine::advance(Millis slice) {
   const auto start = Clock::now();
   news_ = false;
+  if (retry_ && start > *retry_) {
+    retry_.reset();
+    ++changes_;
+  }
   do {
     const std::vector<Piece> pieces = work();
     if (pieces.empty()) return;

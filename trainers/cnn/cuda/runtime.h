@@ -24,6 +24,7 @@ struct DeviceInfo {
   std::string name;
   std::string architecture;     // sm_90; of the emulator: emulated
   std::int64_t bytes_free = 0;  // now
+  std::int64_t bytes = 0;       // in all, as the runtime counts
 };
 
 // One thread. Work is done in the order of the calls, but not before they return unless said so;
@@ -59,6 +60,10 @@ class Runtime {
   virtual void wait(std::chrono::milliseconds longest) = 0;
 };
 
+// The end of a worker whose device does not answer: a kernel that does not end cannot be cancelled,
+// and an orderly exit would wait for it.
+[[noreturn]] void end_hung_process(std::chrono::milliseconds longest);
+
 // What an emulated device has, and when it fails. Numbers count from 1; 0: never.
 struct EmulatedDevice {
   std::int64_t bytes = std::int64_t{1} << 30;
@@ -76,6 +81,10 @@ struct EmulatedDevice {
   std::int64_t fault_launch = 0, fault_step = 0;
   double fault_learning_rate = 0.0;
   std::string once;
+  bool hang_ends_process = false;  // as on a GPU; else it is DeviceLost
+  // Bytes that others hold: always, or as long as there is a file.
+  std::int64_t held = 0;
+  std::string held_while;
 };
 std::unique_ptr<Runtime> make_emulated_runtime(EmulatedDevice device = {});
 
