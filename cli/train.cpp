@@ -24,7 +24,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kOnlyCpus = ", and brood train trains on CPU cores only, to other bits: ";
+// On what a run of this config would train here: a GPU, or CPU cores.
+void choose_device(const ExperimentSpec& spec, TrainJob& job) {
+  if (spec.trainer_name != "cnn") return;
+  const Grounds grounds = grounds_of(spec, {});
+  job.notes = grounds.notes;
+  if (!grounds.on_gpus()) return;
+  job.setup.device = grounds.gpus.front().name;
+  for (const std::string& name : numeric_classes({grounds.gpus.front()}))
+    if (computes_in(job.setup, name)) job.setup.numeric_class = name;
+}
 
 // What is to be trained, and how its messages call it.
 TrainJob job_of_config(const TrainOptions& options) {
@@ -34,15 +43,10 @@ TrainJob job_of_config(const TrainOptions& options) {
   if (!options.where.experiment.empty())
     throw UserError("--experiment goes with --trial; a config has one experiment");
   const ExperimentSpec spec = read_config(options.where.database, options.overrides);
-  const auto& devices = spec.resources.devices;
-  const bool gpus = are_gpus(devices);
-  if (spec.trainer_name == "cnn" && (gpus || asks_for_bf16(spec)))
-    throw UserError(spec.file + ": asks for " + (gpus ? devices.front() : "bf16") + kOnlyCpus +
-                    "say --set resources.devices=cpu --set trainer.precision=auto, or use `brood "
-                    "run`");
   TrainJob job;
   job.name = options.where.database;
   job.setup = trainer_setup(spec, fs::absolute(spec.file).parent_path().lexically_normal(), "");
+  choose_device(spec, job);
   job.assignment.params = chosen_point(spec.space, options.params);
   // As the first trial of a run of this config would be trained.
   job.assignment.last_epoch = 0;  // not known yet
@@ -65,10 +69,6 @@ TrainJob job_of_trial(const TrainOptions& options) {
   TrainJob job;
   job.name = "trial " + std::to_string(trial.id) + " of \"" + asked.experiment.name + "\"";
   job.setup = recorded_setup(asked);
-  if (!architecture_of(job.setup.numeric_class).empty())
-    throw UserError(
-        job.name + " was trained in " + job.setup.numeric_class + kOnlyCpus +
-        "`brood replay` trains it again, `brood export` makes a model of its checkpoint");
   require_same_data(asked.reader, asked.experiment, data_identity(job.setup));
   job.assignment.trial = trial.id;
   job.assignment.params = trial.params;
@@ -124,6 +124,9 @@ int train_command(const TrainOptions& options, std::ostream& out) {
     throw UserError("--save keeps models of the built-in trainer \"cnn\"; those of \"" +
                     job.setup.name + "\" are its own business");
   TrainDisplay display(out, options.format, options.quiet);
+  const bool on_gpu = !architecture_of(job.setup.numeric_class).empty();
+  if (on_gpu && !device_warning().empty()) std::cerr << device_warning() << std::endl;
+  for (const std::string& note : job.notes) display.note(note);
   try {
     return network ? train_network(job, options.save, display) : train_elsewhere(job, display);
   } catch (const TrialFailure& failure) {

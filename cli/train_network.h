@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli/train_display.h"
 #include "engine/trainer.h"
@@ -11,7 +12,8 @@ namespace brood {
 struct TrainJob {
   std::string name;  // for messages
   TrainerSetup setup;
-  Assignment assignment;  // its last epoch is known
+  Assignment assignment;           // its last epoch is known
+  std::vector<std::string> notes;  // of where it is trained, for people
 };
 
 // save: the model's file; empty: it is not kept. Returns 0, or 75 when it was interrupted. Throws

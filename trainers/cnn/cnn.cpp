@@ -207,9 +207,11 @@ std::unique_ptr<Planner> make_cnn_planner(const TrainerSetup& setup) {
 std::unique_ptr<Training> make_cnn_training(const TrainerSetup& setup,
                                             const Assignment& assignment) {
   data::Library library(places_of(setup));
-  return cnn::make_training(input_of(setup, Template(setup.config), library,
-                                     cnn::kernels_of(setup.numeric_class), assignment),
-                            assignment);
+  const bool on_gpu = cnn::wants_gpu(setup);
+  const cnn::Kernels& kernels = cnn::kernels_of(on_gpu ? "" : setup.numeric_class);
+  auto input = input_of(setup, Template(setup.config), library, kernels, assignment);
+  return on_gpu ? cnn::make_training_on_gpu(setup, std::move(input), assignment)
+                : cnn::make_training(std::move(input), assignment);
 }
 
 cnn::Description describe_cnn(const TrainerSetup& setup, const Assignment& assignment) {
