@@ -14,7 +14,8 @@ LEFT_OUT = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-l
 FASHION = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
            "t10k-labels-idx1-ubyte.gz"]
 NAMES = ["brood", "gpu_gradients_test", "gpu_tensor_test", "gpu_training_test", "gpu_fused_test",
-         "gpu_turns_test", "gpu_emulator_test", "gpu_speed", "gpu_faults", "gpu_kernels"]
+         "gpu_turns_test", "gpu_emulator_test", "gpu_speed", "gpu_faults", "gpu_kernels",
+         "gpu_probe"]
 PLACES = [pathlib.Path("/usr/share/datasets")]
 
 

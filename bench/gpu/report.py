@@ -33,6 +33,9 @@ def tables(result):
     for name, stage in result["stages"].items():
         if "brood" in stage:
             out += ["", *speed_table(name, stage)]
+    for name, value in result["stages"].get("probe", {}).get("probe", {}).items():
+        shown = f"{value:,.4g}" if isinstance(value, float) else value
+        out += [f"- {name}: {shown}"] if name != "name" else ["", f"Probe of {value}:", ""]
     out += kernel_tables(result["stages"].get("kernels", {}))
     sweep = result["stages"].get("sweep", {})
     if "epochs" in sweep:

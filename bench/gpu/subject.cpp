@@ -150,16 +150,7 @@ Assignment Subject::assignment(TrialId trial, int epochs) const {
   return out;
 }
 
-std::unique_ptr<Runtime> Subject::runtime() const {
-  if (emulated()) {
-    EmulatedDevice device;
-    device.bytes = std::int64_t{4} << 30;
-    return make_emulated_runtime(device);
-  }
-  if (!device_.starts_with("cuda:"))
-    throw UserError("--device wants emulated, or cuda:0 and so on, not \"" + device_ + "\"");
-  return make_cuda_runtime(std::atoi(device_.c_str() + 5));
-}
+std::unique_ptr<Runtime> Subject::runtime() const { return make_bench_runtime(device_); }
 
 Plan Subject::plan() const { return make_plan(spec_, divided(spec_, shape_of(*data_))); }
 
@@ -179,6 +170,17 @@ FusedOptions Subject::fused_options(int trials) const {
 
 int Subject::launches() const {
   return static_cast<int>(make_program(plan(), memory(), DeviceData()).train.size());
+}
+
+std::unique_ptr<Runtime> make_bench_runtime(const std::string& device) {
+  if (device == "emulated") {
+    EmulatedDevice emulated;
+    emulated.bytes = std::int64_t{4} << 30;
+    return make_emulated_runtime(emulated);
+  }
+  if (!device.starts_with("cuda:"))
+    throw UserError("--device wants emulated, or cuda:0 and so on, not \"" + device + "\"");
+  return make_cuda_runtime(std::atoi(device.c_str() + 5));
 }
 
 int run_bench(const char* name, int (*run)(int, char**), int argc, char** argv) {

@@ -62,6 +62,9 @@ class Subject {
   Precision precision_ = Precision::bf16;
 };
 
+// emulated, or cuda:0 and so on.
+std::unique_ptr<Runtime> make_bench_runtime(const std::string& device);
+
 // The main of a bench: the status of `run`, or 2 with what was thrown on standard error.
 int run_bench(const char* name, int (*run)(int, char**), int argc, char** argv);
 
