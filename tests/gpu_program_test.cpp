@@ -116,6 +116,11 @@ std::vector<Piece> pieces_of(const Built& built) {
   add("labels", m.labels, plan.batch_size * static_cast<std::int64_t>(sizeof(SampleLabel)));
   add("losses", m.losses, plan.batch_size * static_cast<std::int64_t>(sizeof(SampleLoss)));
   add("partials", m.partials, m.partial_bytes);
+  for (std::size_t i = 0; i < plan.steps.size(); ++i)
+    if (m.selected[i] >= 0)
+      add("selected", m.selected[i],
+          built.bytes_of(m.values[static_cast<std::size_t>(
+              plan.steps[static_cast<std::size_t>(m.paired[i])].output)]));
   add("norm partials", m.norm_partials, m.norm_partial_bytes);
   return out;
 }

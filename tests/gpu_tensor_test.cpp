@@ -280,13 +280,35 @@ struct NormNumbers {
   std::vector<double> mean, inverse, scale_slope, shift_slope;
 };
 
+// The gradient of maxima, each at its own place of x.
+std::vector<double> at_maxima(FusedTrials& trials, const Step& pool, const std::vector<double>& dy,
+                              int samples) {
+  const Tensor& from = trials.memory.values[z(pool.inputs.front())];
+  const Tensor& to = trials.memory.values[z(pool.output)];
+  const auto* places = reinterpret_cast<const unsigned char*>(
+      trials.floats(0, trials.memory.saved[z(&pool - trials.plan.steps.data())]));
+  std::vector<double> out(z(std::int64_t{1} * samples * from.height * from.width * from.channels));
+  std::size_t next = 0;
+  for (int n = 0; n < samples; ++n)
+    for (int y = 0; y < to.height; ++y)
+      for (int x = 0; x < to.width; ++x)
+        for (int c = 0; c < to.channels; ++c, ++next) {
+          const int place = places[((n * to.height + y) * to.width + x) * to.pitch + c];
+          const int row = 2 * y + place / 2, column = 2 * x + place % 2;
+          out[z(((n * from.height + row) * from.width + column) * from.channels + c)] = dy[next];
+        }
+  return out;
+}
+
 // From what lies in the slot after a step, in double. slopes: of the norm's pair, or of its values.
 NormNumbers numbers_of(FusedTrials& trials, const Step& norm, int pair, int samples) {
   const DeviceMemory& m = trials.memory;
   const Tensor& x_tensor = m.values[z(norm.inputs.front())];
   const int behind = pair < 0 ? norm.output : trials.plan.steps[z(pair)].output;
   const std::vector<double> x = stored(trials, x_tensor, samples);
-  const std::vector<double> dy = stored(trials, m.slopes[z(behind)], samples);
+  std::vector<double> dy = stored(trials, m.slopes[z(behind)], samples);
+  if (pair >= 0 && trials.plan.steps[z(pair)].op == Step::Op::max_pool)
+    dy = at_maxima(trials, trials.plan.steps[z(pair)], dy, samples);
   std::vector<double> mask(dy.size(), 1.0);
   if (pair >= 0 && trials.plan.steps[z(pair)].relu)
     mask = stored(trials, m.values[z(behind)], samples);
@@ -388,6 +410,9 @@ TEST(TensorCores, SumForTheNormsAroundThem) {
     spec.layers = {conv(wide, 2, Activation::relu), block,
                    conv(seed == 3 ? 40 : 15, 3, Activation::relu, seed == 2 ? 2 : 1),
                    conv(9, 2, Activation::none), conv(7, 1, Activation::relu)};
+    const LayerSpec pool = layer(LayerKind::max_pool, 0, 2, 2, false);
+    if (seed > 1) spec.layers.insert(spec.layers.begin() + 3, pool);
+    if (seed > 2) spec.layers.insert(spec.layers.begin() + 1, pool);
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
       spec.layers[i].pointer = "/layers/" + std::to_string(i);
       for (auto& body : spec.layers[i].bodies)

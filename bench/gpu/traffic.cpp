@@ -99,6 +99,7 @@ class Traffic {
     if (id == norm_forward || id == norm_pool_forward || id == norm_add_forward) {
       touch(a.y);
       if (id == norm_add_forward) touch(a.y);  // what is added
+      if (pool && arguments<NormPoolArguments>(launch).selected >= 0) touch(a.y);
     } else {
       touch(a.dy);
       if (id >= norm_add_forward && arguments<NormAddArguments>(launch).relu) touch(a.y);

@@ -133,7 +133,8 @@ struct NormArguments {
 // norm.y, norm.dy: the maxima behind the norm, and their gradient.
 struct NormPoolArguments {
   NormArguments norm;
-  std::int64_t places;  // a byte for each element of the maxima
+  std::int64_t places;    // a byte for each element of the maxima
+  std::int64_t selected;  // like the maxima: where to put what the norm reads there; -1: nowhere
 };
 
 // norm.y, norm.dy: the sum of the norm's values and others, and its gradient.
@@ -214,9 +215,11 @@ constexpr int kPackSharedBytes = 4 * kPackTile * (kPackTile + 1);
 // them, or whose values' gradient they are (column_sums.h).
 struct ColumnSumArguments {
   std::int64_t partials = -1;  // -1: nothing
-  std::int64_t x = -1;         // of a gradient: what the norm reads, like `to`; -1: statistics
-  std::int64_t saved = -1;     // of a gradient: the norm's
-  std::int32_t relu = 0;       // of a gradient: the norm's
+  // Of a gradient: what the norm reads, or of that what its pool selects, like `to`; -1:
+  // statistics.
+  std::int64_t x = -1;
+  std::int64_t saved = -1;  // of a gradient: the norm's
+  std::int32_t relu = 0;    // of a gradient: the norm's
 };
 
 // A product on tensor cores. from is read, to written: x and y, or their gradients the other way

@@ -41,6 +41,12 @@ class Builder {
     gradient_partials();
     slopes();
     for (const Step& step : plan_.steps) saved(step);
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      const bool pool = out_.paired[i] >= 0 && out_.norms[i].slopes >= 0 &&
+                        plan_.steps[z(out_.paired[i])].op == Step::Op::max_pool;
+      out_.selected.push_back(
+          pool ? add(bytes_of(out_.values[z(plan_.steps[z(out_.paired[i])].output)])) : -1);
+    }
     for (const Step& step : plan_.steps) packed(step);
     out_.draws = add(batch() * static_cast<std::int64_t>(sizeof(Draw)));
     out_.labels = add(batch() * static_cast<std::int64_t>(sizeof(SampleLabel)));

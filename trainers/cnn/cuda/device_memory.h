@@ -80,6 +80,9 @@ struct DeviceMemory {
   // none.
   std::vector<int> paired;
   std::vector<NormFusion> norms;  // of each step
+  // Of each step: a batch norm's input where its pool has its maxima, where a product sums the
+  // norm's slopes; -1: not kept.
+  std::vector<std::int64_t> selected;
   // Of each step that is a residual's sum: the step whose input gradient adds the sum's gradient;
   // -1: a copy of it is added.
   std::vector<int> skips;

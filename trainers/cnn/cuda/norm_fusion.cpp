@@ -97,7 +97,7 @@ std::vector<NormFusion> fused_norms(const Plan& plan, const std::vector<int>& pa
     // The next step is the last to write the gradient, as others that read the values come later.
     const std::size_t end = paired[i] < 0 ? i : z(paired[i]);
     const Step& last = plan.steps[end];
-    if (!fusion.slopes || last.op == Step::Op::max_pool || end + 1 >= plan.steps.size()) continue;
+    if (!fusion.slopes || end + 1 >= plan.steps.size()) continue;
     const Step& next = plan.steps[end + 1];
     if (next.op != Step::Op::conv || next.inputs.front() != last.output ||
         !uses_tensor_cores(next, precision))

@@ -26,7 +26,7 @@ norm_pool_forward(const NormPoolArguments args) {
   }
   const PixelPlace p = pixel_of(e.pixel, norm.y);
   const T* x = slot.at<T>(norm.x) + e.channel;
-  Lanes<T> most;
+  Lanes<T> most, read;
   int where[kCount];
   BROOD_UNROLL for (int place = 0; place < 4; ++place) {
     const int from = pixel_index(norm.x, p.sample, 2 * p.y + place / 2, 2 * p.x + place % 2);
@@ -38,10 +38,12 @@ norm_pool_forward(const NormPoolArguments args) {
       // As max_pool_forward: a NaN wins and stays.
       if (place > 0 && (value <= most.value[i] || most.value[i] != most.value[i])) continue;
       most.value[i] = value;
+      read.value[i] = lanes.value[i];
       where[i] = place;
     }
   }
   put_lanes(slot.at<T>(norm.y), e.index, most, false);
+  if (args.selected >= 0) put_lanes(slot.at<T>(args.selected), e.index, read, false);
   std::uint8_t* places = slot.at<std::uint8_t>(args.places) + e.index;
   BROOD_UNROLL for (int i = 0; i < kCount; ++i) places[i] = static_cast<std::uint8_t>(where[i]);
 }

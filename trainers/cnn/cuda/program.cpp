@@ -222,7 +222,8 @@ class Builder : private LaunchList {
   ColumnSumArguments slope_sums(const Step& norm) const {
     ColumnSumArguments a;
     a.partials = memory_.norm_partials;
-    a.x = input(norm).offset;
+    const std::int64_t selected = memory_.selected[index(norm)];
+    a.x = selected < 0 ? input(norm).offset : selected;
     a.saved = saved(norm);
     a.relu = norm.relu;
     return a;
@@ -328,8 +329,9 @@ class Builder : private LaunchList {
     return std::find(pairs.begin(), pairs.end(), static_cast<int>(index(step))) != pairs.end();
   }
 
-  NormPoolArguments with_pool(const NormArguments& norm, const Step& pool) const {
-    NormPoolArguments a{norm, saved(pool)};
+  NormPoolArguments with_pool(const NormArguments& norm, const Step& pool,
+                              std::int64_t selected) const {
+    NormPoolArguments a{norm, saved(pool), selected};
     a.norm.y = output(pool);
     a.norm.dy = slope(pool.output);
     return a;
@@ -359,7 +361,8 @@ class Builder : private LaunchList {
     if (pair == nullptr) return lanes(KernelId::norm_forward, a.x, a);
     if (pair->op == Step::Op::add)
       return lanes(KernelId::norm_add_forward, a.x, with_sum(a, *pair, false));
-    lanes(KernelId::norm_pool_forward, output(*pair), with_pool(a, *pair));
+    lanes(KernelId::norm_pool_forward, output(*pair),
+          with_pool(a, *pair, train_ ? memory_.selected[index(step)] : -1));
   }
 
   void element_forward(const Step& step) {
@@ -495,7 +498,7 @@ class Builder : private LaunchList {
       if (sum)
         chunks(KernelId::norm_add_sums, a.x, with_sum(a, *pair, true));
       else if (pair)
-        chunks(KernelId::norm_pool_sums, a.x, with_pool(a, *pair));
+        chunks(KernelId::norm_pool_sums, a.x, with_pool(a, *pair, -1));
       else
         chunks(KernelId::norm_sums, a.x, a);
     }
@@ -507,7 +510,7 @@ class Builder : private LaunchList {
     if (sum)
       lanes(KernelId::norm_add_gradient, a.x, with_sum(a, *pair, true));
     else if (pair)
-      lanes(KernelId::norm_pool_gradient, a.x, with_pool(a, *pair));
+      lanes(KernelId::norm_pool_gradient, a.x, with_pool(a, *pair, -1));
     else
       lanes(KernelId::norm_gradient, a.x, a);
   }
