@@ -404,7 +404,8 @@ TEST(Fused, OfThoseThatWaitTheFirstOneThatCameIsNext) {
 // A lost device ends the process: nothing is told of its trials, they run again elsewhere.
 TEST(Fused, ALostDeviceEndsTheWorkerAndAHungOneMeetsTheWatchdog) {
   EmulatedDevice whole;  // never a GPU, whose bits are others
-  whole.launch_fails = std::numeric_limits<std::int64_t>::max();
+  whole.fault = EmulatedDevice::Fault::illegal_address;
+  whole.fault_launch = std::numeric_limits<std::int64_t>::max();
   const std::vector<Metric> one = alone(trial(1), whole);
   const TestFolder folder;
   for (const bool hangs : {false, true}) {
