@@ -167,6 +167,7 @@ TEST(Turns, TheNumberThatTrainsAtATimeLeavesTheBitsAsTheyAre) {
   for (const int most : {1, 6}) {
     FusedOptions options;
     options.choose_up_to = most;
+    options.overlap_launches = most > 1;
     EXPECT_EQ(train({0, 3, 1, 4, 2, 5}, options), alone()) << most;
   }
 }

@@ -3,6 +3,7 @@
 //
 //   gpu_speed [--device emulated|cuda:0] [--net NAME] [--trials 1,2,4] [--batch 128]
 //             [--precision bf16|fp32] [--seconds 1] [--rounds 3] [--samples 50000] [--size PIXELS]
+//             [--overlap]
 //   gpu_speed --choose 64 [the same without --trials]     as many as the trainer would choose
 //   gpu_speed --same-bits [--trials 8] [--steps 50] [the others as above]
 //   gpu_speed --same-bits --beside-emulated   alone on the device and in the emulator, whose fp32

@@ -89,8 +89,8 @@ std::vector<int> Options::list(const std::string& name, std::vector<int> otherwi
 }
 
 std::vector<std::string> Subject::options() {
-  return {"--nets",       "--net",  "--batch",     "--samples",
-          "--validation", "--size", "--precision", "--device"};
+  return {"--nets", "--net",       "--batch",  "--samples", "--validation",
+          "--size", "--precision", "--device", "--overlap"};
 }
 
 Subject::Subject(const Options& options, const std::string& wanted, const std::string& device)
@@ -101,6 +101,7 @@ Subject::Subject(const Options& options, const std::string& wanted, const std::s
   if (precision_name != "bf16" && precision_name != "fp32")
     throw UserError("--precision wants bf16 or fp32, not \"" + precision_name + "\"");
   precision_ = precision_name == "bf16" ? Precision::bf16 : Precision::fp32;
+  overlap_ = options.has("--overlap");
   const Json found = network_named(options.text("--nets", "bench/gpu/nets.json"), net);
   const Json& shape = found.at("data");
   const auto size = static_cast<int>(options.whole("--size", shape[0]));
@@ -163,6 +164,7 @@ std::int64_t Subject::trial_bytes() const { return device_bytes(spec_, plan(), p
 FusedOptions Subject::fused_options(int trials) const {
   FusedOptions out;
   out.precision = precision_;
+  out.overlap_launches = overlap_;
   out.arena_bytes =
       trials * trial_bytes() + static_cast<std::int64_t>(data_->bytes()) + (std::int64_t{16} << 20);
   return out;

@@ -31,7 +31,7 @@ class Options {
 };
 
 // --nets FILE --net NAME --batch N --samples N --validation N --size PIXELS (in place of the net's
-// own) --precision bf16|fp32 --device emulated|cuda:0
+// own) --precision bf16|fp32 --device emulated|cuda:0 --overlap (launches, as FusedOptions has it)
 class Subject {
  public:
   static std::vector<std::string> options();
@@ -60,6 +60,7 @@ class Subject {
   std::shared_ptr<const Dataset> data_;
   std::string device_;
   Precision precision_ = Precision::bf16;
+  bool overlap_ = false;
 };
 
 // emulated, or cuda:0 and so on.

@@ -51,6 +51,13 @@ BROOD_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
 BROOD_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
 BROOD_DEVICE int block_z() { return static_cast<int>(blockIdx.z); }
 BROOD_DEVICE void sync_threads() { __syncthreads(); }
+// Where launches may overlap (launch.h): until the one before has ended and all that it wrote is
+// seen; from then on the next may be brought to the device. Nothing elsewhere.
+BROOD_DEVICE void follow_launch_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n" ::: "memory");
+#endif
+}
 // Whether so many have come with the caller; it sees what they wrote before. *arrived is 0 before
 // the first and after the last.
 BROOD_DEVICE bool arrives_last(std::uint32_t* arrived, int count) {
@@ -125,6 +132,7 @@ inline int block_x() { return emulator::block->x; }
 inline int block_y() { return emulator::block->y; }
 inline int block_z() { return emulator::block->z; }
 inline void sync_threads() { emulator::sync_threads(); }
+inline void follow_launch_before() {}
 inline bool arrives_last(std::uint32_t* arrived, int count) {
   if (++*arrived < static_cast<std::uint32_t>(count)) return false;
   *arrived = 0;

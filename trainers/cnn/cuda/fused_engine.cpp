@@ -92,6 +92,7 @@ ShapeClass* FusedEngine::shape_for(const TrainingInput& input, const Plan& plan,
   if (!shape->has_room()) return nullptr;
   shape->key = key;
   shape->number = note_of(key).number;
+  shape->overlap = options_.overlap_launches;
   return (shapes_[key] = std::move(shape)).get();
 }
 

@@ -38,6 +38,7 @@ struct FusedOptions {
   // always.
   enum class Share : std::uint8_t { measured, never, always };
   Share share = Share::measured;
+  bool overlap_launches = false;  // launch.h; never tried on a GPU
 };
 
 // "cuda/sm_90/fp32/1": CPU and GPU compute different bits, and so may architectures.

@@ -91,6 +91,9 @@ struct Launch {
   Precision precision = Precision::fp32;
   int x = 1, y = 1, z = 1;  // blocks; z: trials
   int threads = 1, shared_bytes = 0;
+  // On devices from sm_90 on it may be brought there while the one before it still runs; the kernel
+  // waits for that itself (programmatic dependent launch).
+  bool overlaps = false;
   // Of the kernel's one parameter, a struct of arguments.h that begins with a Group.
   std::vector<unsigned char> arguments;
   std::string what;  // for messages: "layers.0: conv forward"

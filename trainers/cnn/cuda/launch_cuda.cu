@@ -26,6 +26,14 @@ const DeviceTable& table() {
   return table;
 }
 
+// Whether the current device has kernels that wait by themselves.
+bool overlaps_launches() {
+  int device = 0, major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         major >= 9;
+}
+
 }  // namespace
 
 int prepare_kernels() {
@@ -51,12 +59,24 @@ int launch_cuda(const Launch& launch, void* stream) {
     return cudaErrorInvalidValue;
   if (launch.x < 1 || launch.y < 1 || launch.z < 1) return cudaSuccess;
   void* parameters[] = {const_cast<unsigned char*>(launch.arguments.data())};
-  return cudaLaunchKernel(kernel.function,
-                          dim3(static_cast<unsigned>(launch.x), static_cast<unsigned>(launch.y),
-                               static_cast<unsigned>(launch.z)),
-                          dim3(static_cast<unsigned>(launch.threads)), parameters,
-                          static_cast<std::size_t>(launch.shared_bytes),
-                          static_cast<cudaStream_t>(stream));
+  const dim3 blocks(static_cast<unsigned>(launch.x), static_cast<unsigned>(launch.y),
+                    static_cast<unsigned>(launch.z));
+  const dim3 threads(static_cast<unsigned>(launch.threads));
+  const auto shared_bytes = static_cast<std::size_t>(launch.shared_bytes);
+  auto* const on = static_cast<cudaStream_t>(stream);
+  if (!launch.overlaps || !overlaps_launches())
+    return cudaLaunchKernel(kernel.function, blocks, threads, parameters, shared_bytes, on);
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = threads;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = on;
+  config.attrs = &overlap;
+  config.numAttrs = 1;
+  return cudaLaunchKernelExC(&config, kernel.function, parameters);
 }
 
 }  // namespace brood::cnn::cuda

@@ -79,6 +79,7 @@ ShapeClass::Graph& ShapeClass::graph(TrialProgress::Phase part, std::size_t acti
       reinterpret_cast<const std::int32_t*>(lists_ + static_cast<int>(part) * kListBytes);
   // Slots lie anywhere in the arena: their numbers count its units.
   bind(launches, {arena_.at(0), Arena::kUnit, list}, bucket);
+  for (std::size_t i = 1; i < launches.size(); ++i) launches[i].overlaps = overlap;
   Graph fresh;
   fresh.number = runtime_.capture(launches);
   fresh.bucket = bucket;

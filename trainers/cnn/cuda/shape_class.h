@@ -48,6 +48,7 @@ class ShapeClass {
   // Its maker's notes.
   std::string key;
   int number = 0;
+  bool overlap = false;                                            // launches (launch.h)
   int trials = 0;                                                  // that are there now
   std::map<std::pair<TrialProgress::Phase, int>, double> seconds;  // of a batch of so many trials
 

@@ -7,10 +7,12 @@
 namespace brood::cnn::cuda {
 inline namespace BROOD_DEVICE_SPACE {
 
-// The bytes of the block's trial; nothing for a block without one.
+// The bytes of the block's trial; nothing for a block without one. Every kernel makes it before it
+// reads or writes any memory.
 class SlotAccess {
  public:
   BROOD_DEVICE explicit SlotAccess(const Group& group) {
+    follow_launch_before();
     const std::int32_t slot = group.active[block_z()];
     bytes_ = slot < 0 ? nullptr : group.base + slot * group.slot_bytes;
   }
