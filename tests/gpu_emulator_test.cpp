@@ -2,6 +2,7 @@
 // kernel may have.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <set>
@@ -115,14 +116,28 @@ TEST(Emulator, CopiesAtOnceInReverseOrder) {
 
 TEST(Emulator, RefusesAddressesThatTheHardwareRefuses) {
   alignas(16) const std::array<unsigned char, 32> global{};
-  const auto copy = [&] { emulator::copy_async(shared_memory<char>(), global.data() + 8, true); };
-  EXPECT_THROW(emulator::run({.threads = 1, .shared_bytes = 16}, copy, Order::forward),
-               std::logic_error);
-  const auto load = [&] {
-    std::uint32_t out[4];
-    emulator::load_matrices(out, global.data() + 8, false);
+  const auto copies = [&](int to, int from) {
+    emulator::run(
+        {.threads = 1, .shared_bytes = 48},
+        [&] { emulator::copy_async(shared_memory<char>() + to, global.data() + from, true); },
+        Order::forward);
   };
-  EXPECT_THROW(emulator::run({.threads = 32}, load, Order::forward), std::logic_error);
+  const auto loads = [](int at) {
+    emulator::run(
+        {.threads = 32, .shared_bytes = 48},
+        [&] {
+          std::uint32_t out[4];
+          emulator::load_matrices(out, shared_memory<char>() + at, false);
+        },
+        Order::forward);
+  };
+  EXPECT_NO_THROW(copies(32, 16));
+  EXPECT_NO_THROW(loads(32));
+  for (const int at : {8, 48, -16}) {
+    EXPECT_THROW(copies(at, 0), std::logic_error) << at;
+    EXPECT_THROW(loads(at), std::logic_error) << at;
+  }
+  EXPECT_THROW(copies(0, 8), std::logic_error);
 }
 
 // A product of small matrices of whole numbers, by the fragments that kernels use: a by rows, b by
@@ -140,15 +155,17 @@ TEST(Emulator, MultipliesMatricesAsTensorCoresDo) {
   for (const bool transposed : {false, true}) {
     std::array<float, 16 * 8> c{};
     emulator::run(
-        {.threads = 32},
+        {.threads = 32, .shared_bytes = sizeof a + sizeof b},
         [&] {
           const int lane = thread_index();
           std::uint32_t fa[4], fb[4];
-          emulator::load_matrices(fa, &a[static_cast<std::size_t>(lane % 16 * 16 + lane / 16 * 8)],
-                                  false);
+          Bf16 *shared_a = shared_memory<Bf16>(), *shared_b = shared_a + a.size();
+          std::copy(a.begin(), a.end(), shared_a);
+          std::copy(b.begin(), b.end(), shared_b);
+          emulator::load_matrices(fa, shared_a + lane % 16 * 16 + lane / 16 * 8, false);
           const int row = transposed ? lane % 16 : lane % 8 + lane / 16 * 8;
           const int column = transposed ? lane / 16 * 8 : lane / 8 % 2 * 8;
-          emulator::load_matrices(fb, &b[static_cast<std::size_t>(row * 16 + column)], transposed);
+          emulator::load_matrices(fb, shared_b + row * 16 + column, transposed);
           float sum[4] = {};
           emulator::multiply_matrices(sum, fa, fb[0], fb[1]);
           for (int i = 0; i < 4; ++i)

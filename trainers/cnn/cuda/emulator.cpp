@@ -1,10 +1,13 @@
 #include "trainers/cnn/cuda/emulator.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <new>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "trainers/cnn/cuda/fiber.h"
@@ -78,10 +81,13 @@ class Emulation {
  public:
   Emulation(const Grid& grid, const std::function<void()>& body, Order order)
       : grid_(grid), body_(body), order_(order) {
-    shared_bytes_.resize(static_cast<std::size_t>(grid.shared_bytes + kAlignment));
     block_.threads = grid.threads;
-    const auto start = reinterpret_cast<std::uintptr_t>(shared_bytes_.data());
-    block_.shared = shared_bytes_.data() + (kAlignment - start % kAlignment) % kAlignment;
+    // Not a byte more: AddressSanitizer sees what is read behind.
+    void* shared = nullptr;
+    const auto bytes = static_cast<std::size_t>(std::max(grid.shared_bytes, 1));
+    if (::posix_memalign(&shared, kAlignment, bytes) != 0) throw std::bad_alloc();
+    shared_.reset(static_cast<unsigned char*>(shared));
+    block_.shared = shared_.get();
     if (!grid.cooperates) return;
     if (fibers_.size() < static_cast<std::size_t>(grid.threads))
       fibers_.resize(static_cast<std::size_t>(grid.threads));
@@ -93,7 +99,7 @@ class Emulation {
     block_.y = y;
     block_.z = z;
     block = &block_;
-    std::fill(shared_bytes_.begin(), shared_bytes_.end(), kPoison);
+    std::memset(block_.shared, kPoison, static_cast<std::size_t>(grid_.shared_bytes));
     grid_.cooperates ? run_fibers() : run_alone();
   }
 
@@ -110,6 +116,14 @@ class Emulation {
   // Where to show something before the next meeting of the warp, and read it after.
   Words& words() { return warp().words[warp().barrier.generation % 2]; }
   void meet_warp() { meet(warp().barrier); }
+  // 16 bytes of the block's shared memory.
+  void require_shared(const void* at, const char* what) const {
+    const auto place = reinterpret_cast<std::uintptr_t>(at);
+    const auto first = reinterpret_cast<std::uintptr_t>(block_.shared);
+    if (place % 16 != 0) throw std::logic_error(std::string(what) + " not aligned to 16");
+    if (place < first || place + 16 > first + static_cast<std::size_t>(grid_.shared_bytes))
+      throw std::logic_error(std::string(what) + " outside of shared memory");
+  }
   bool copies_at_once() const { return order_ == Order::reverse; }
   static Fiber& self() { return *thread->fiber; }
 
@@ -197,7 +211,7 @@ class Emulation {
   const Grid grid_;
   const std::function<void()>& body_;
   const Order order_;
-  std::vector<unsigned char> shared_bytes_;
+  std::unique_ptr<unsigned char, decltype(&std::free)> shared_{nullptr, &std::free};
   Block block_;
   Thread alone_;
   Barrier barrier_;
@@ -249,9 +263,8 @@ void load_matrices(std::uint32_t (&out)[4], const void* row, bool transposed) {
   Emulation& e = cooperating();
   Words& word = e.words();
   const int lane = thread->index % kWarp;
-  const auto address = reinterpret_cast<std::uintptr_t>(row);
-  if (address % 16 != 0) throw std::logic_error("ldmatrix of an address not aligned to 16");
-  word[lane][0] = address;
+  e.require_shared(row, "ldmatrix of an address");
+  word[lane][0] = reinterpret_cast<std::uintptr_t>(row);
   e.meet_warp();
   // Element (r, c) of matrix i.
   const auto element = [&](int i, int r, int c) {
@@ -291,10 +304,9 @@ void multiply_matrices(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t
 }
 
 void copy_async(void* shared, const void* global, bool wanted) {
-  const auto to = reinterpret_cast<std::uintptr_t>(shared);
-  const auto from = reinterpret_cast<std::uintptr_t>(global);
-  if (to % 16 != 0 || from % 16 != 0)
-    throw std::logic_error("cp.async of an address not aligned to 16");
+  cooperating().require_shared(shared, "cp.async to an address");
+  if (reinterpret_cast<std::uintptr_t>(global) % 16 != 0)
+    throw std::logic_error("cp.async from an address not aligned to 16");
   // As late as a kernel allows, or as early: both must be right.
   const Copy copy{shared, global, wanted};
   cooperating().copies_at_once() ? copy.land() : Emulation::self().open.push_back(copy);

@@ -3,7 +3,8 @@
 // What it finds: a missing barrier (the order of threads changes the result), a barrier that not
 // all threads reach, a shared byte that is read before it is written (memory starts poisoned), an
 // asynchronous copy that is read before it was waited for (it happens at the wait), or whose place
-// is still in use (in reverse order it happens at once). What it cannot: races inside a warp, bank
+// is still in use (in reverse order it happens at once); copies and matrices outside of a block's
+// shared memory. What it cannot: races inside a warp, bank
 // conflicts, anything about time.
 #pragma once
 
