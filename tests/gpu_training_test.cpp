@@ -314,12 +314,33 @@ TEST(DeviceTraining, GathersTheImagesThatTheCpuMakes) {
   }
 }
 
+// Norms of which products sum, convolutions that make a norm's values, sums past which a gradient
+// goes.
+std::vector<LayerSpec> layers_with_norms() {
+  const auto conv = [](int filters, Activation activation) {
+    return with(layer(LayerKind::conv, filters, 3), activation, true);
+  };
+  LayerSpec same = layer(LayerKind::residual);
+  same.bodies = {{conv(30, Activation::relu), conv(12, Activation::none)}};
+  same.activation = Activation::relu;
+  return {conv(16, Activation::relu),
+          conv(12, Activation::relu),
+          layer(LayerKind::max_pool, 0, 2, 2, false),
+          same,
+          same,
+          conv(9, Activation::relu),
+          layer(LayerKind::global_avg_pool)};
+}
+
 // A trial of six steps and two evaluations in a slot, with `others` in other slots that join and
-// leave on the way.
+// leave on the way. layers: those of small_net(), where there are none.
 std::vector<unsigned char> bits_of_trial(int slot, const std::vector<std::int32_t>& others,
-                                         Order order, Precision precision) {
+                                         Order order, Precision precision,
+                                         const std::vector<LayerSpec>& layers = {}) {
   const MadeUpData data(kShape, 8);
-  const std::vector<NetworkSpec> specs = every_option();
+  std::vector<NetworkSpec> specs = every_option();
+  for (NetworkSpec& spec : specs)
+    if (!layers.empty()) spec.layers = layers;
   FusedTrials trials(specs[1], data, 7, precision);
   trials.admit(slot, specs[1], 55);
   std::vector<std::int32_t> active = {slot};
@@ -356,6 +377,26 @@ void expect_invisible_fusion(Precision precision) {
 
 TEST(DeviceFusion, IsInvisible) { expect_invisible_fusion(Precision::fp32); }
 TEST(DeviceFusion, IsInvisibleInBf16) { expect_invisible_fusion(Precision::bf16); }
+
+TEST(DeviceFusion, IsInvisibleWhereNormsAreComputedByTheirNeighbours) {
+  const std::vector<LayerSpec> layers = layers_with_norms();
+  const auto alone = bits_of_trial(0, {}, Order::forward, Precision::bf16, layers);
+  EXPECT_EQ(bits_of_trial(3, {0}, Order::permuted, Precision::bf16, layers), alone);
+  const MadeUpData data(kShape, 8);
+  NetworkSpec spec = every_option()[1];
+  spec.layers = layers;
+  const FusedTrials trials(spec, data, 1, Precision::bf16);
+  int sums = 0, readers = 0, skips = 0;
+  for (std::size_t i = 0; i < trials.plan.steps.size(); ++i) {
+    const NormFusion& norm = trials.memory.norms[i];
+    sums += (norm.statistics >= 0) + (norm.slopes >= 0);
+    readers += norm.at_readers;
+    skips += trials.memory.skips[i] >= 0;
+  }
+  EXPECT_EQ(sums, 13);  // of seven norms; what reads the last one's values is no product
+  EXPECT_EQ(readers, 3);
+  EXPECT_EQ(skips, 2);
+}
 
 TEST(DeviceFusion, LeavesTheWeightsOfATrialWhoseLossIsNotANumber) {
   const MadeUpData data(kShape, 9);
