@@ -54,6 +54,9 @@ constexpr std::int64_t kSameRequestMs = 1500;
 constexpr Millis kDrainTime{60000};
 constexpr Millis kEndTime{700};
 
+// For ranks that were silent as long as the controller waits, before there was one.
+constexpr Millis kHeardBefore{1000};
+
 // SIGUSR1 drains, the first of the others drains in less time, a later one ends the process at
 // once, and the kernel its workers.
 void on_signal(int signal) {
@@ -266,14 +269,6 @@ int use_places(const ExperimentSpec& spec, const TrainerSetup& setup, const Grou
   return grounds.on_gpus() ? places.executors : controls.nodes * places.executors;
 }
 
-// What a GPU has for a trial.
-std::uint64_t gpu_memory_of(const ExperimentSpec& spec, const Grounds& grounds) {
-  TrainerSetup setup =
-      trainer_setup(spec, fs::absolute(spec.file).parent_path().lexically_normal().string(), "");
-  setup.device = grounds.device;
-  return memory_beside_images(spec, grounds, *make_planner(setup));
-}
-
 Session session_of(const ExperimentSpec& spec, int executors, const char* launcher) {
   Session session;
   utsname machine{};
@@ -311,13 +306,15 @@ void make_files_dir(const std::string& folder, bool created) {
 
 // Under MPI those who will train are asked what they have, where that matters.
 Grounds find_grounds(const ExperimentSpec& spec, const std::optional<ExperimentRecord>& record,
-                     const RunOptions& options, std::unique_ptr<Transport>& transport) {
+                     const RunOptions& options, std::unique_ptr<Transport>& transport,
+                     ControllerOptions& controls) {
   GroundsWanted wanted;
   wanted.numeric_class = record ? record->numeric_class : "";
   wanted.executors = options.executors.has_value();
   Nodes nodes;
   if (transport && may_use_gpus(spec, wanted)) {
-    nodes = meet(*transport, describe_here(true), mpi_size() - 1, ControllerOptions().node_wait);
+    nodes = meet(*transport, describe_here(true), mpi_size() - 1, controls.node_wait);
+    controls.node_wait = kHeardBefore;
     transport = after(std::move(transport), std::move(nodes.heard));
     wanted.nodes = &nodes.hellos;
   }
@@ -402,20 +399,21 @@ int run_command(const RunOptions& options) {
                     "\" to resume; start it with `brood run`");
   std::unique_ptr<Transport> transport;
   if (cluster) transport = make_mpi_transport({});
-  const Grounds grounds = find_grounds(spec, record, options, transport);
-  const NodeHello self = describe_here(grounds.on_gpus() && !cluster);
   ControllerOptions controls;
+  const Grounds grounds = find_grounds(spec, record, options, transport, controls);
+  const NodeHello self = describe_here(grounds.on_gpus() && !cluster);
   controls.nodes = cluster ? mpi_size() - 1 : 1;
   controls.lease = cluster ? options.lease : Millis{0};
   const bool on_gpus = grounds.on_gpus() && spec.trainer_name == "cnn";
-  const std::uint64_t memory = on_gpus ? gpu_memory_of(spec, grounds) : self.bytes;
-  if (!options.events.empty()) controls.replay = events_of(options.events, spec, memory);
-  resolve_from_record(spec, record, memory);
-  if (record) require_same(spec, *record);
   controls.base_dir = fs::absolute(spec.file).parent_path().lexically_normal().string();
   TrainerSetup setup = trainer_setup(spec, controls.base_dir, "");
   setup.device = grounds.device;
   const auto planner = make_planner(setup);
+  const std::uint64_t memory = on_gpus ? memory_beside_images(spec, grounds, *planner) : self.bytes;
+  if (!options.events.empty()) controls.replay = events_of(options.events, spec, memory);
+  resolve_from_record(spec, record, memory);
+  if (record) require_same(spec, *record);
+  setup.memory_per_trial = spec.resources.memory_per_trial.value_or(0);
   const int executors =
       use_places(spec, setup, grounds, *planner, options, cluster ? 1 : self.cores, controls);
   controls.session = session_of(spec, executors, cluster ? "mpi" : "local");

@@ -109,11 +109,14 @@ Json put(const NodeHello& m) {
           {"no_gpu", m.no_gpu}};
 }
 void get(const Json& j, NodeHello& m) {
-  for (const Json& d : field<Json>(j, "devices"))
+  for (const Json& d : field<Json>(j, "devices")) {
     m.devices.push_back({field<std::string>(d, "name"), field<std::string>(d, "model"),
                          field<std::string>(d, "architecture"), field<std::uint64_t>(d, "bytes"),
-                         field<std::string>(d, "uuid"), field<std::uint64_t>(d, "used")});
-  m.no_gpu = field<std::string>(j, "no_gpu");
+                         field<std::string>(d, "uuid")});
+    if (d.contains("used")) m.devices.back().used = field<std::uint64_t>(d, "used");
+  }
+  // Another build, which may not say it, is to be refused by its name.
+  if (j.contains("no_gpu")) m.no_gpu = field<std::string>(j, "no_gpu");
   m.numeric_classes = field<std::vector<std::string>>(j, "numeric_classes");
   m.host = field<std::string>(j, "host");
   m.build = field<std::string>(j, "build");
