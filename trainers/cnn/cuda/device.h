@@ -18,12 +18,14 @@
 #define BROOD_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define BROOD_DEVICE_SPACE device
 #define BROOD_UNROLL _Pragma("unroll")
+#define BROOD_UNROLL_8 _Pragma("unroll 8")  // of a number not known: so many loads under way
 #else
 #include "trainers/cnn/cuda/emulator.h"
 #define BROOD_DEVICE inline
 #define BROOD_KERNEL(...) inline void
 #define BROOD_DEVICE_SPACE emulated
 #define BROOD_UNROLL
+#define BROOD_UNROLL_8
 #endif
 
 namespace brood::cnn::cuda {

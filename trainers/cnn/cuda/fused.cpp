@@ -35,14 +35,17 @@ class FusedTraining final : public Training {
   // Not again before there may be room.
   void admit() {
     if (std::exchange(tried_, engine_->changes()) == engine_->changes()) return;
-    trial_ = engine_->admit(input_, assignment_);
+    if (!needs_) needs_ = engine_->needs_of(input_);
+    trial_ = engine_->admit(input_, *needs_, assignment_);
+    if (trial_) needs_.reset();
   }
 
   const std::shared_ptr<FusedEngine> engine_;
   const TrainingInput input_;
   const Assignment assignment_;
-  std::optional<int> trial_;  // nullopt: it waits for room
-  std::uint64_t tried_ = 0;   // changes when it was last tried
+  std::optional<FusedEngine::Needs> needs_;  // while it waits
+  std::optional<int> trial_;                 // nullopt: it waits for room
+  std::uint64_t tried_ = 0;                  // changes when it was last tried
 };
 
 class Fused final : public Trainer {

@@ -190,8 +190,8 @@ bool FusedEngine::grow() {
   return arena_.bytes() > before;
 }
 
-std::optional<int> FusedEngine::admit(const TrainingInput& input, const Assignment& assignment) {
-  const Needs needs = needs_of(input);
+std::optional<int> FusedEngine::admit(const TrainingInput& input, const Needs& needs,
+                                      const Assignment& assignment) {
   if (!may_train(needs.key)) return std::nullopt;
   FusedTrial trial;
   trial.input = input;

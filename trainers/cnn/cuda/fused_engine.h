@@ -57,10 +57,22 @@ class FusedEngine {
   FusedEngine(std::unique_ptr<Runtime> runtime, FusedOptions options);
   ~FusedEngine();
 
+  // What a trial asks of the device, the same at any time: one that waits need not find it anew.
+  struct Needs {
+    Plan plan;
+    std::int64_t bytes = 0;  // without its images
+    std::string key;         // of the shape
+  };
+  Needs needs_of(const TrainingInput& input) const;
+
   // The trial's number; nullopt: there is no room until changes() is another. Throws TrialFailure
   // as make_training does (training.h); for memory only where the device, if nobody else used it,
   // would have too little.
-  std::optional<int> admit(const TrainingInput& input, const Assignment& assignment);
+  std::optional<int> admit(const TrainingInput& input, const Needs& needs,
+                           const Assignment& assignment);
+  std::optional<int> admit(const TrainingInput& input, const Assignment& assignment) {
+    return admit(input, needs_of(input), assignment);
+  }
 
   // A new trial that begins as this one is now: to the bits of one that resumes from what save()
   // would write, without the way over the host. Its hyperparameters may be others as far as its
@@ -126,13 +138,6 @@ class FusedEngine {
   bool may_train(const std::string& key);
   void drop_unused();
   void drop_unused_shapes(std::int64_t most);
-  // What a trial asks of the device.
-  struct Needs {
-    Plan plan;
-    std::int64_t bytes = 0;  // without its images
-    std::string key;         // of the shape
-  };
-  Needs needs_of(const TrainingInput& input) const;
   std::optional<std::int64_t> find_room(const Needs& needs, FusedTrial& trial);
   bool held_by_others(const Needs& needs, const FusedTrial& trial);
   bool grow();

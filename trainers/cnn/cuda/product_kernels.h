@@ -321,7 +321,7 @@ BROOD_KERNEL(kThreads) sum_partials(const SumArguments args) {
     if (index >= entry.count) return;
     const float* partial = slot.at<float>(entry.partials) + index;
     float sum = 0.0F;
-    for (int i = 0; i < chunks; ++i) sum += partial[std::int64_t{i} * entry.count];
+    BROOD_UNROLL_8 for (int i = 0; i < chunks; ++i) sum += partial[std::int64_t{i} * entry.count];
     to[index] = sum;
     return;
   }
