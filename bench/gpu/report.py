@@ -82,6 +82,10 @@ def speed_table(name, stage):
         yield (f"| {at['trials']} | {rate:,.0f} | {milliseconds:.3f} | "
                f"{1e3 * milliseconds / at['launches']:.2f} | {at['trial_bytes'] / 2**20:.1f} |")
     yield ""
+    if "overlap" in stage:
+        yield "Launches that overlap: " + ", ".join(
+            f"{rate:,.0f} images/s with {trials}" for trials, rate in stage["overlap"].items()) + "."
+        yield ""
     yield (f"The trainer chooses {stage['chosen']['trials']} by itself: "
            f"{stage['chosen']['images_per_second']:,.0f} images/s.")
     yield ""
