@@ -247,8 +247,12 @@ void Controller::on_hello(Address from, const Hello& hello) {
     transport_.send({from.node, 0}, encode(Kill{from.worker, "it is another build of brood"}));
     return;
   }
+  const WorkerRecord* known = executors_.worker(from);
+  const std::uint64_t before = known != nullptr ? known->hello.offer.bytes : 0;
   executors_.add_worker(from, hello);
-  if (const Node* node = executors_.node(from.node)) note_short_device(*node, hello.offer);
+  const Node* node = executors_.node(from.node);
+  if (node != nullptr && before != hello.offer.bytes)
+    note_short_device(*node, hello.offer, before > 0);
 }
 
 void Controller::on_told(Address from, const Told& told) {

@@ -172,7 +172,7 @@ class Controller {
   std::vector<Device> usable_devices(int node);
 
   // controller_memory.cpp
-  void note_short_device(const Node& node, const Offer& offer);
+  void note_short_device(const Node& node, const Offer& offer, bool before);
   bool workers_come();
   std::optional<Place> place_for(TrialId k);
   std::uint64_t planned_bytes(TrialId k);

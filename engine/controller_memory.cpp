@@ -39,11 +39,15 @@ std::string Controller::short_of_device(TrialId k, const WorkerRecord& worker) {
 }
 
 // Others may have been there first. A trial is not to blame, and people should know.
-void Controller::note_short_device(const Node& node, const Offer& offer) {
+// before: it has been said.
+void Controller::note_short_device(const Node& node, const Offer& offer, bool before) {
   for (const Device& device : node.hello.devices) {
     if (device.name != offer.device || offer.bytes == 0) continue;
     const std::uint64_t planned = memory_for_trials(device.bytes);
-    if (offer.bytes >= planned - planned / 20) continue;
+    if (before)
+      observer_.note(offer.device + " on " + node.hello.host + ": its trials have " +
+                     size_text(offer.bytes) + " now");
+    if (before || offer.bytes >= planned - planned / 20) continue;
     observer_.note(offer.device + " on " + node.hello.host + ": its trials have " +
                    size_text(offer.bytes) + " instead of " + size_text(planned) + " of its " +
                    size_text(device.bytes) +

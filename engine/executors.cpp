@@ -20,12 +20,15 @@ Node* Executors::node(int number) {
 }
 
 void Executors::add_worker(Address address, const Hello& hello) {
+  if (WorkerRecord* known = worker(address)) {  // it came twice, or offers more now
+    known->hello = hello;
+    return;
+  }
   WorkerRecord record;
   record.hello = hello;
   record.slots.resize(static_cast<std::size_t>(std::max(1, hello.offer.slots)));
   record.idle.resize(record.slots.size());
   record.planned.resize(record.slots.size());
-  remove_worker(address);  // a hello that came twice
   total_ += static_cast<int>(record.slots.size());
   workers_[address] = std::move(record);
 }

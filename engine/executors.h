@@ -53,8 +53,8 @@ class Executors {
   Node* node(int number);  // nullptr: unknown
   std::map<int, Node>& nodes() { return nodes_; }
 
-  void add_worker(Address address, const Hello& hello);
-  WorkerRecord* worker(Address address);  // nullptr: unknown or gone
+  void add_worker(Address address, const Hello& hello);  // or another hello of a known one
+  WorkerRecord* worker(Address address);                 // nullptr: unknown or gone
   const std::map<Address, WorkerRecord>& workers() const { return workers_; }
 
   void take_beat(int node, const Beat& beat);

@@ -112,7 +112,12 @@ void Worker::turn(Millis slice, Millis now) {
     resend_after_ = std::min(2 * resend_after_, kResendLast);
   }
   if (unacknowledged_.size() >= kCredit) return;
-  for (const Event& event : trainer_->advance(slice)) {
+  const std::vector<Event> events = trainer_->advance(slice);
+  if (const Offer offer = trainer_->offer(); offer.bytes != hello_.offer.bytes) {
+    hello_.offer.bytes = offer.bytes;  // others have left a device memory
+    send_(encode(hello_));
+  }
+  for (const Event& event : events) {
     tell(event, now);
     if (event.kind == Event::Kind::ended || event.kind == Event::Kind::failed)
       free_slot(event.slot);

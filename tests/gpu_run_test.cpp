@@ -117,6 +117,7 @@ TEST_F(OnGpus, MemoryThatOthersHoldIsWaitedForAndNoTrialIsChargedWithIt) {
       R"("gpus": 2, "held": 3990000, "held_while": ")" + path("held") + "\"", "bash go.sh $BROOD"));
   EXPECT_EQ(waited.status, 0) << waited.output;
   EXPECT_THAT(waited.output, HasSubstr("\n0\n")) << "it trained before it had room";
+  EXPECT_THAT(read("x.db.files/x/run.log"), HasSubstr("its trials have 3.4 MiB now"));
   EXPECT_EQ(database().whole("SELECT count(*) FROM attempt"), 4);
   EXPECT_EQ(database().whole("SELECT count(DISTINCT device) FROM attempt"), 2);
   EXPECT_EQ(table(), one);

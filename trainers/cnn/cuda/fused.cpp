@@ -54,8 +54,6 @@ class Fused final : public Trainer {
         std::shared_ptr<FusedEngine> engine)
       : offer_(std::move(offer)), engine_(std::move(engine)) {
     offer_.numeric_class = engine_->numeric_class();
-    // None at all, as others use it, is not "no limit".
-    offer_.bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(1, engine_->arena_bytes()));
     for (int i = 0; i < offer_.slots; ++i)
       slots_.push_back(
           one_slot(offer_, objective, [made = engine_, make_input](const Assignment& assignment) {
@@ -63,7 +61,12 @@ class Fused final : public Trainer {
           }));
   }
 
-  Offer offer() const override { return offer_; }
+  Offer offer() const override {
+    Offer out = offer_;
+    // None at all, as others use it, is not "no limit".
+    out.bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(1, engine_->arena_bytes()));
+    return out;
+  }
   int wait_on() const override { return -1; }
   void start(int slot, const Assignment& assignment) override {
     at(slot).start(0, assignment);

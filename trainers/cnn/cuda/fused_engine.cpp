@@ -168,7 +168,6 @@ bool FusedEngine::held_by_others(const Needs& needs, const FusedTrial& trial) {
       needs.bytes +
       shared_device_bytes(trial.input.spec, contents_of(*trial.input.data), needs.plan.data);
   if (options_.arena_bytes > 0 || all > planned_) return false;
-  retry_ = Clock::now() + kRetry;
   const auto size = [](std::int64_t bytes) { return size_text(static_cast<std::uint64_t>(bytes)); };
   if (std::exchange(told_of_, all) != all)
     std::fprintf(stderr,
@@ -188,6 +187,15 @@ bool FusedEngine::grow() {
   if (wanted <= before) return false;
   arena_.take_again(wanted);
   return arena_.bytes() > before;
+}
+
+// Now and then, as long as there is less than planned: those who wait ask again, and an arena that
+// nobody uses is taken anew. A worker's predecessor may have died a moment ago with all of it.
+void FusedEngine::look_for_memory(Clock::time_point now) {
+  if (arena_.bytes() >= planned_ / 20 * 19 || now < next_look_) return;
+  next_look_ = now + kRetry;
+  if (trials_.empty()) grow();
+  ++changes_;
 }
 
 std::optional<int> FusedEngine::admit(const TrainingInput& input, const Needs& needs,

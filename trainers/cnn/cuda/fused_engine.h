@@ -141,6 +141,7 @@ class FusedEngine {
   std::optional<std::int64_t> find_room(const Needs& needs, FusedTrial& trial);
   bool held_by_others(const Needs& needs, const FusedTrial& trial);
   bool grow();
+  void look_for_memory(Clock::time_point now);
   int begin(FusedTrial trial, const Assignment& assignment, std::int64_t offset, FusedTrial* from);
   void start(FusedTrial& trial, const Assignment& assignment, FusedTrial* from);
   void begin_as(FusedTrial& from, FusedTrial& trial, SlotState& state);
@@ -179,8 +180,8 @@ class FusedEngine {
   Sharing sharing_;
   std::uint64_t changes_ = 1;
   bool news_ = false;
-  std::optional<Clock::time_point> retry_;  // when others may have left memory
-  std::int64_t told_of_ = 0;                // bytes that a trial waits for
+  Clock::time_point next_look_;  // when others may have left memory
+  std::int64_t told_of_ = 0;     // bytes that a trial waits for
 };
 
 }  // namespace brood::cnn::cuda

@@ -20,10 +20,7 @@ double since(std::chrono::steady_clock::time_point start) {
 void FusedEngine::advance(Millis slice) {
   const auto start = Clock::now();
   news_ = false;
-  if (retry_ && start > *retry_) {
-    retry_.reset();
-    ++changes_;
-  }
+  look_for_memory(start);
   do {
     const std::vector<Piece> pieces = work();
     if (pieces.empty()) return;
