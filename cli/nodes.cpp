@@ -66,12 +66,16 @@ Nodes meet(Transport& transport, const NodeHello& self, int ranks, Millis longes
     const int rank = envelope->from.node;
     try {
       const Message message = decode(envelope->frame);
-      if (const auto* hello = std::get_if<NodeHello>(&message))
+      if (const auto* hello = std::get_if<NodeHello>(&message)) {
         out.hellos[rank] = *hello;
-      else if (std::get_if<Lost>(&message) != nullptr && !out.hellos.contains(rank))
+        lost.erase(rank);
+      } else if (std::get_if<Lost>(&message) != nullptr) {
+        out.hellos.erase(rank);
         lost.insert(rank);
+      }
     } catch (const UserError&) {
-      lost.insert(rank);  // another build, perhaps: whoever reads it next says what is wrong
+      // Another build, perhaps: whoever reads it next says what is wrong.
+      if (!out.hellos.contains(rank)) lost.insert(rank);
     }
     out.heard.push_back(std::move(*envelope));
   }

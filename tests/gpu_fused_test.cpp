@@ -247,6 +247,32 @@ TEST(Fused, SavesAtAnyStepToTheSameBits) {
   EXPECT_GT(saves, 4);
 }
 
+// Its weights stand still by then and look sound: resumed, it would train on.
+TEST(Fused, ATrialOfNanIsNeitherSavedNorForkedBeforeItsEpochEnds) {
+  const TestFolder folder;
+  Device maker(1);
+  FusedOptions step_by_step = Device::small();
+  step_by_step.batches_max = 1;
+  FusedEngine engine(Device::runtime(), step_by_step);
+  const Assignment huge = trial(7, 0.0, 4, kHuge);
+  const auto number = engine.admit(maker.input(huge), huge);
+  ASSERT_TRUE(number);
+  EXPECT_NO_THROW(engine.save(*number, folder.path("sound")));
+  engine.advance(Millis{0});
+  engine.advance(Millis{0});
+  EXPECT_THROW(engine.save(*number, folder.path("still")), UserError);
+  EXPECT_FALSE(std::filesystem::exists(folder.path("still")));
+  EXPECT_THROW(engine.fork(*number, maker.input(huge), huge), UserError);
+  // Without those the trial comes to its own end: with a value that fails it.
+  std::optional<Report> report;
+  for (int i = 0; i < 100 && !report; ++i) {
+    engine.advance(Millis{0});
+    report = engine.take_report(*number);
+  }
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(std::isnan(report->find("val_loss")->value));
+}
+
 struct Fork {
   int number = 0;
   Assignment resumed;

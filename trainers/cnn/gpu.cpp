@@ -49,8 +49,11 @@ std::unique_ptr<cuda::Runtime> make_runtime(const std::string& device) {
 std::string device_of(const TrainerSetup& setup) {
   if (cuda_number(setup.device) >= 0) return setup.device;
   const Devices usable = usable_gpus();
-  for (const Device& device : usable.found)
-    if (device.architecture == architecture_of(setup.numeric_class)) return device.name;
+  for (const Device& device : usable.found) {
+    const auto classes = gpu_numeric_classes({device});
+    if (std::find(classes.begin(), classes.end(), setup.numeric_class) != classes.end())
+      return device.name;
+  }
   throw UserError("numeric class \"" + setup.numeric_class +
                   "\": this machine has no GPU that computes in it" +
                   (usable.why_none.empty() ? "" : ": " + usable.why_none));

@@ -44,6 +44,14 @@ data::Contents contents_of(const Dataset& data) {
   return out;
 }
 
+// Such a trial's weights stand still until the epoch's end fails it. A checkpoint would show
+// weights that look sound, and whoever resumed it would train on.
+void require_moving(const SlotState& state) {
+  if (state.nonfinite != 0)
+    throw UserError(
+        "a gradient became infinite or NaN in this epoch, at whose end the trial fails");
+}
+
 std::string mebibytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 }  // namespace
@@ -342,7 +350,7 @@ void FusedEngine::resume(FusedTrial& trial, SlotState& state, const std::string&
 
 // As resume() of what save() would write now, but the arrays stay on the device.
 void FusedEngine::begin_as(FusedTrial& from, FusedTrial& trial, SlotState& state) {
-  read_tallies(from);
+  require_moving(read_tallies(from));
   Checkpoint told;
   write_progress(from.progress, "", told);
   take_progress(trial, state, told);
@@ -407,7 +415,7 @@ void FusedEngine::remove(int number) {
 }
 
 // Of the parts that the epoch has come to: the device clears the others when it does.
-void FusedEngine::read_tallies(FusedTrial& trial) {
+SlotState FusedEngine::read_tallies(FusedTrial& trial) {
   const DeviceMemory& memory = trial.shape->memory();
   TrialProgress& progress = trial.progress;
   SlotState state;
@@ -435,6 +443,7 @@ void FusedEngine::read_tallies(FusedTrial& trial) {
       part.classes[c] = {at[0], at[1]};
     }
   }
+  return state;
 }
 
 void FusedEngine::finish_epoch(FusedTrial& trial) {
@@ -471,7 +480,7 @@ std::optional<Report> FusedEngine::take_report(int number) {
 
 void FusedEngine::save(int number, const std::string& path) {
   FusedTrial& trial = trials_.at(number);
-  read_tallies(trial);
+  require_moving(read_tallies(trial));
   const NetworkSpec& spec = trial.input.spec;
   Checkpoint out;
   write_progress(trial.progress,

@@ -41,7 +41,7 @@ struct FusedOptions {
   bool overlap_launches = false;  // launch.h; never tried on a GPU
 };
 
-// "cuda/sm_90/fp32/1": CPU and GPU compute different bits, and so may architectures.
+// "cuda/sm_90/fp32/2": CPU and GPU compute different bits, and so may architectures.
 std::string device_numeric_class(const std::string& architecture, Precision precision);
 
 // Device memory of a trial, its images not counted.
@@ -161,7 +161,7 @@ class FusedEngine {
   void run_together(const std::vector<Piece>& pieces);
   void after_run(FusedTrial& trial, std::int64_t batches, double seconds);
   void finish_epoch(FusedTrial& trial);
-  void read_tallies(FusedTrial& trial);
+  SlotState read_tallies(FusedTrial& trial);
   unsigned char* at(const FusedTrial& trial, std::int64_t offset) const {
     return arena_.at(trial.offset + offset);
   }
