@@ -7,16 +7,21 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <set>
 #include <sstream>
+#include <thread>
 
+#include "engine/device.h"
 #include "engine/resolve.h"
 #include "tests/trainers_drive.h"
 #include "trainers/cnn/cuda/fused.h"
+#include "trainers/cnn/cuda/fused_engine.h"
 #include "trainers/cnn/kernels.h"
 
 namespace brood::cnn::cuda {
@@ -396,6 +401,47 @@ TEST(Fused, WaitsForMemoryAndFailsWithoutHope) {
   EXPECT_LT(retried.trainer->offer().bytes, std::uint64_t{8} << 20);
   little.bytes = 100;
   EXPECT_THROW(Device(1, little), UserError);
+}
+
+// Others hold so little that nobody would look whether they have left, but for this trial. Until
+// then it is not asked again, as its images would be loaded for nothing.
+TEST(Fused, ATrialThatLacksLittleOfTheDeviceTrainsWhenOthersLeave) {
+  Device maker(1);
+  const Assignment wide = trial(1, 0.25, 400);
+  const TrainingInput input = maker.input(wide);
+  data::Contents contents;
+  contents.height = input.data->height;
+  contents.width = input.data->width;
+  contents.channels = input.data->channels;
+  contents.train = input.data->train.count;
+  contents.test = input.data->test.count;
+  const Plan plan = make_plan(input.spec, divided(input.spec, shape_of(*input.data)));
+  const std::int64_t all = device_bytes(input.spec, plan, Precision::fp32) +
+                           shared_device_bytes(input.spec, contents, plan.data);
+  const TestFolder folder;
+  EmulatedDevice gpu;
+  gpu.bytes = all / 90 * 101;
+  const auto planned =
+      static_cast<std::int64_t>(memory_for_trials(static_cast<std::uint64_t>(gpu.bytes)));
+  gpu.held = gpu.bytes - planned / 100 * 97 / 31 * 32;
+  gpu.held_while = folder.path("held");
+  std::ofstream(gpu.held_while) << "1";
+  FusedEngine engine(make_emulated_runtime(gpu), FusedOptions());
+  ASSERT_GT(engine.arena_bytes(), planned / 20 * 19);
+  ASSERT_LT(engine.arena_bytes(), all);
+  EXPECT_FALSE(engine.admit(input, wide));
+  const std::uint64_t before = engine.changes();
+  const auto start = std::chrono::steady_clock::now();
+  const auto turn = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    engine.advance(Millis{1});
+    return std::chrono::steady_clock::now() - start;
+  };
+  while (turn() < std::chrono::milliseconds(600)) ASSERT_EQ(engine.changes(), before);
+  std::filesystem::remove(gpu.held_while);
+  while (engine.changes() == before) ASSERT_LT(turn(), std::chrono::seconds(60));
+  EXPECT_TRUE(engine.admit(input, wide));
+  EXPECT_GE(engine.arena_bytes(), all);
 }
 
 // One after another, in a slot that others have left as well; the end comes with the last report.

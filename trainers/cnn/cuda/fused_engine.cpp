@@ -24,14 +24,15 @@ constexpr int kNumericsVersion = 2;
 // Where others hold memory: a thirty-second of the rest is left, for what CUDA itself takes later.
 std::int64_t arena_wanted(Runtime& runtime, std::int64_t planned, std::int64_t own) {
   const std::int64_t free = runtime.info().bytes_free + own;
-  return std::min(planned, free - free / 32);
+  return std::min(planned, (free - free / 32) / Arena::kUnit * Arena::kUnit);
 }
 
 // By what plans are made with.
 std::int64_t planned_arena(Runtime& runtime, const FusedOptions& options) {
   if (options.arena_bytes > 0) return options.arena_bytes;
   const std::int64_t all = options.device_bytes > 0 ? options.device_bytes : runtime.info().bytes;
-  return static_cast<std::int64_t>(memory_for_trials(static_cast<std::uint64_t>(all)));
+  return static_cast<std::int64_t>(memory_for_trials(static_cast<std::uint64_t>(all))) /
+         Arena::kUnit * Arena::kUnit;
 }
 
 data::Contents contents_of(const Dataset& data) {
@@ -160,7 +161,14 @@ FusedEngine::Needs FusedEngine::needs_of(const TrainingInput& input) const {
   return out;
 }
 
+// In an arena where no other trial is.
+std::int64_t FusedEngine::bytes_alone(const Needs& needs, const TrainingInput& input) {
+  return needs.bytes + shared_device_bytes(input.spec, contents_of(*input.data), needs.plan.data);
+}
+
+// Images are not loaded for nothing.
 std::optional<std::int64_t> FusedEngine::find_room(const Needs& needs, FusedTrial& trial) {
+  if (bytes_alone(needs, trial.input) > arena_.bytes()) return std::nullopt;
   for (int i = 0; i < 2; ++i) {
     if (i > 0) drop_unused();
     trial.shape = shape_for(trial.input, needs.plan, needs.key);
@@ -172,10 +180,8 @@ std::optional<std::int64_t> FusedEngine::find_room(const Needs& needs, FusedTria
 
 // For a trial alone that the device as it was planned for has room for: its others hold the rest.
 bool FusedEngine::held_by_others(const Needs& needs, const FusedTrial& trial) {
-  const std::int64_t all =
-      needs.bytes +
-      shared_device_bytes(trial.input.spec, contents_of(*trial.input.data), needs.plan.data);
-  if (options_.arena_bytes > 0 || all > planned_) return false;
+  const std::int64_t all = bytes_alone(needs, trial.input);
+  if (options_.arena_bytes > 0 || all > planned_ || arena_.bytes() >= planned_) return false;
   const auto size = [](std::int64_t bytes) { return size_text(static_cast<std::uint64_t>(bytes)); };
   if (std::exchange(told_of_, all) != all)
     std::fprintf(stderr,
@@ -197,13 +203,14 @@ bool FusedEngine::grow() {
   return arena_.bytes() > before;
 }
 
-// Now and then, as long as there is less than planned: those who wait ask again, and an arena that
-// nobody uses is taken anew. A worker's predecessor may have died a moment ago with all of it.
+// Now and then, as long as there is less than planned by much, or by so little that a trial waits
+// for it: an arena that nobody uses is taken anew, and those who wait ask again. A worker's
+// predecessor may have died a moment ago with all of it.
 void FusedEngine::look_for_memory(Clock::time_point now) {
-  if (arena_.bytes() >= planned_ / 20 * 19 || now < next_look_) return;
+  const bool enough = arena_.bytes() >= planned_ / 20 * 19 && told_of_ == 0;
+  if (enough || now < next_look_) return;
   next_look_ = now + kRetry;
-  if (trials_.empty()) grow();
-  ++changes_;
+  if (trials_.empty() && grow()) ++changes_;
 }
 
 std::optional<int> FusedEngine::admit(const TrainingInput& input, const Needs& needs,
@@ -219,6 +226,7 @@ std::optional<int> FusedEngine::admit(const TrainingInput& input, const Needs& n
                                           " of the device and its images, which has " +
                                           mebibytes(planned_) + " for trials");
   }
+  if (bytes_alone(needs, input) >= told_of_) told_of_ = 0;
   return begin(std::move(trial), assignment, *offset, nullptr);
 }
 

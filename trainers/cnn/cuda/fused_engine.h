@@ -138,6 +138,7 @@ class FusedEngine {
   bool may_train(const std::string& key);
   void drop_unused();
   void drop_unused_shapes(std::int64_t most);
+  static std::int64_t bytes_alone(const Needs& needs, const TrainingInput& input);
   std::optional<std::int64_t> find_room(const Needs& needs, FusedTrial& trial);
   bool held_by_others(const Needs& needs, const FusedTrial& trial);
   bool grow();
@@ -181,7 +182,7 @@ class FusedEngine {
   std::uint64_t changes_ = 1;
   bool news_ = false;
   Clock::time_point next_look_;  // when others may have left memory
-  std::int64_t told_of_ = 0;     // bytes that a trial waits for
+  std::int64_t told_of_ = 0;     // bytes that a trial waits for; 0: none does
 };
 
 }  // namespace brood::cnn::cuda
