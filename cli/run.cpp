@@ -79,6 +79,15 @@ void on_signal(int signal) {
   }
 }
 
+// A notice of the batch system that comes before there is a controller is kept for it: until then
+// SIGUSR1 would end the process, as if the job had failed.
+void keep_notice(bool keep) {
+  sigset_t notice;
+  sigemptyset(&notice);
+  sigaddset(&notice, SIGUSR1);
+  pthread_sigmask(keep ? SIG_BLOCK : SIG_UNBLOCK, &notice, nullptr);
+}
+
 class Signals {
  public:
   explicit Signals(Controller& controller) {
@@ -88,6 +97,7 @@ class Signals {
       action.sa_handler = on_signal;
       sigaction(signal, &action, nullptr);
     }
+    keep_notice(false);
   }
   // Leaves the handler: a late copy of a request must not end the process before it has said how
   // the run ended.
@@ -389,9 +399,12 @@ int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const Run
 }  // namespace
 
 int run_command(const RunOptions& options) {
+  keep_notice(true);
   const bool cluster = launched_under_mpi() && mpi_size() > 1;
-  if (cluster && mpi_rank() > 0) return serve_rank({describe_here(true), {}});
-
+  if (cluster && mpi_rank() > 0) {
+    keep_notice(false);
+    return serve_rank({describe_here(true), {}});
+  }
   ExperimentSpec spec = load(options);
   const auto record = record_of(spec.output.database, spec.name);
   if (options.resume && !record)
