@@ -396,15 +396,8 @@ int say_how_it_ended(const ExperimentSpec& spec, const Ending& ending, const Run
   return failed ? kExitFailed : 0;
 }
 
-}  // namespace
-
-int run_command(const RunOptions& options) {
-  keep_notice(true);
-  const bool cluster = launched_under_mpi() && mpi_size() > 1;
-  if (cluster && mpi_rank() > 0) {
-    keep_notice(false);
-    return serve_rank({describe_here(true), {}});
-  }
+// The whole run, of this machine's executors or, in a cluster, of other ranks'.
+int lead_run(const RunOptions& options, bool cluster) {
   ExperimentSpec spec = load(options);
   const auto record = record_of(spec.output.database, spec.name);
   if (options.resume && !record)
@@ -470,6 +463,16 @@ int run_command(const RunOptions& options) {
   transport.reset();
   controller.sweep_last_words();
   return say_how_it_ended(spec, ending, options, controller.settled_now() > 0);
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  keep_notice(true);
+  const bool cluster = launched_under_mpi() && mpi_size() > 1;
+  if (!cluster || mpi_rank() == 0) return lead_run(options, cluster);
+  keep_notice(false);
+  return serve_rank({describe_here(true), {}});
 }
 
 }  // namespace brood
