@@ -123,8 +123,8 @@ class Controller {
     int saves = 0;                   // in this session
     int reports = 0;                 // in this session, repeated ones too
     bool noted_difference = false;
-    std::optional<std::uint64_t> bytes;  // by the plan
-    bool parking = false;                // a pause asked it to save and stop
+    std::optional<Estimate> planned;
+    bool parking = false;  // a pause asked it to save and stop
     std::optional<Millis> reported_while_parking;
     struct End {
       Cause cause = Cause::none;
@@ -173,11 +173,12 @@ class Controller {
 
   // controller_memory.cpp
   void note_short_device(const Node& node, const Offer& offer, bool before);
-  bool workers_come();
+  bool workers_come(Millis asked_at);
   std::optional<Place> place_for(TrialId k);
-  std::uint64_t planned_bytes(TrialId k);
+  const Estimate& planned_for(TrialId k);
   std::string short_of_memory(TrialId k, Place place);
-  std::string short_of_device(TrialId k, const WorkerRecord& worker);
+  bool larger_device_has(std::uint64_t bytes, Address worker, const std::string& device);
+  std::string short_of_device(TrialId k, Address address, const WorkerRecord& worker);
 
   // controller_settle.cpp
   void settle();
@@ -329,6 +330,7 @@ class Controller {
   Executors executors_;
   bool nodes_started_ = false;
   Millis workers_asked_at_{0};
+  Millis worker_lost_at_{0};  // another one comes in its place
   std::string numeric_class_;
   std::int64_t session_ = 0;
   std::string last_loss_;    // why the last worker was lost, for a final error

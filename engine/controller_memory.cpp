@@ -13,17 +13,34 @@ constexpr Millis kWorkersCome{60000};
 
 }  // namespace
 
-std::uint64_t Controller::planned_bytes(TrialId k) {
+const Estimate& Controller::planned_for(TrialId k) {
   Live& live = live_.at(k);
-  if (!live.bytes) live.bytes = planner_.estimate(trial(k).params).bytes;
-  return *live.bytes;
+  if (!live.planned) live.planned = planner_.estimate(trial(k).params);
+  return *live.planned;
+}
+
+// Is there a device that, if nobody else used it, has room for so much that a worker's has not?
+// By devices, not by what their workers offer now: a trial is not to fail on a small one because
+// the large one's memory is held by others, or its worker starts again.
+bool Controller::larger_device_has(std::uint64_t bytes, Address worker, const std::string& device) {
+  bool here = false, elsewhere = false;
+  for (const auto& [number, node] : executors_.nodes()) {
+    if (node.gone) continue;
+    for (const Device& one : node.hello.devices) {
+      if (std::find(node.devices.begin(), node.devices.end(), one.name) == node.devices.end())
+        continue;
+      const bool fits = memory_for_trials(one.bytes) >= bytes;
+      (number == worker.node && one.name == device ? here : elsewhere) |= fits;
+    }
+  }
+  return elsewhere && !here;
 }
 
 // The same for a worker that has memory of its own to give: a device's. Alone a trial that fits no
 // worker may try: the trainer says whether it can ever fit, or waits for what others hold.
-std::string Controller::short_of_device(TrialId k, const WorkerRecord& worker) {
+std::string Controller::short_of_device(TrialId k, Address address, const WorkerRecord& worker) {
   const Offer& offer = worker.hello.offer;
-  const Estimate estimate = planner_.estimate(trial(k).params);
+  const Estimate& estimate = planned_for(k);
   const std::uint64_t alone = estimate.shared_bytes + estimate.bytes;
   if (worker.planned_sum + alone <= offer.bytes) return {};
   if (worker.planned_sum == 0) {
@@ -31,7 +48,8 @@ std::string Controller::short_of_device(TrialId k, const WorkerRecord& worker) {
     const bool elsewhere = std::any_of(all.begin(), all.end(), [&](const auto& entry) {
       return entry.second.hello.offer.bytes >= alone;
     });
-    if (!elsewhere && !workers_come()) return {};
+    const bool later = workers_come(std::max(workers_asked_at_, worker_lost_at_));
+    if (!elsewhere && !later && !larger_device_has(alone, address, offer.device)) return {};
   }
   return "it waits for memory of " + offer.device + " on " + worker.hello.host +
          ": its plan needs " + size_text(estimate.bytes) + ", the trials there have " +
@@ -59,10 +77,10 @@ void Controller::note_short_device(const Node& node, const Offer& offer, bool be
 // In words; empty when the place has room for it.
 std::string Controller::short_of_memory(TrialId k, Place place) {
   const WorkerRecord& worker = *executors_.worker(place.worker);
-  if (worker.hello.offer.bytes > 0) return short_of_device(k, worker);
+  if (worker.hello.offer.bytes > 0) return short_of_device(k, place.worker, worker);
   const Node& node = *executors_.node(place.worker.node);
   if (!node.free) return {};
-  const std::uint64_t planned = planned_bytes(k);
+  const std::uint64_t planned = planned_for(k).bytes;
   if (planned == 0) return {};
   const auto [promised, held] = executors_.used(node);
   const std::uint64_t needs =
@@ -73,9 +91,9 @@ std::string Controller::short_of_memory(TrialId k, Place place) {
          " has " + size_text(left) + " left beside the trials that run there";
 }
 
-// Are there workers, asked for not long ago, that have not said hello?
-bool Controller::workers_come() {
-  if (clock_.now() - workers_asked_at_ >= kWorkersCome) return false;
+// Are there workers that have not said hello, though it is not long ago that they were asked for?
+bool Controller::workers_come(Millis asked_at) {
+  if (clock_.now() - asked_at >= kWorkersCome) return false;
   std::size_t asked = 0;
   for (const auto& [number, node] : executors_.nodes())
     if (!node.gone) asked += static_cast<std::size_t>(node.workers);
@@ -88,11 +106,13 @@ std::optional<Place> Controller::place_for(TrialId k) {
   std::string why;
   std::optional<Place> best;
   int company = 0;  // there
+  std::vector<Address> refused;
   for (const Place place : executors_.idle()) {
     const WorkerRecord& worker = *executors_.worker(place.worker);
     if (best && worker.held >= company) continue;
+    if (std::find(refused.begin(), refused.end(), place.worker) != refused.end()) continue;
     // Else the first worker to come would take all, and its device train what others wait for.
-    const bool early = worker.held > 0 && workers_come();
+    const bool early = worker.held > 0 && workers_come(workers_asked_at_);
     std::string here = early ? "it waits for other workers to start" : "";
     if (here.empty()) here = short_of_room(k, place);
     if (here.empty()) here = short_of_memory(k, place);
@@ -102,6 +122,7 @@ std::optional<Place> Controller::place_for(TrialId k) {
       if (company == 0) break;
     } else {
       why = here;
+      refused.push_back(place.worker);  // with all its slots
     }
   }
   if (best) return best;

@@ -107,7 +107,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   fresh.lineage = std::move(suggestion.lineage);
   fresh.seed = Rng(spec_.seed, static_cast<std::uint64_t>(fresh.id), Purpose::train).bits();
   fresh.same_as = points_.find(fresh.params);
-  std::uint64_t planned = 0;  // bytes
+  std::optional<Estimate> planned;
   if (fresh.same_as) {
     // The first of its kind, never a copy of a copy.
     if (trial(*fresh.same_as).same_as) fresh.same_as = trial(*fresh.same_as).same_as;
@@ -116,7 +116,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
     ++progress_.duplicates;
   } else {
     const Estimate estimate = planner_.estimate(fresh.params);
-    planned = estimate.bytes;
+    planned = estimate;
     fresh.last_epoch = suggestion.proposal.epochs.value_or(estimate.epochs);
     fresh.why = estimate.infeasible;
     const auto limit = spec_.resources.memory_per_trial;
@@ -144,7 +144,7 @@ bool Controller::add_trial(Suggestion suggestion, Origin origin) {
   verdicts_.add();
   const bool trains = !ended(fresh.state);
   if (trains) {
-    live_[fresh.id].bytes = planned;
+    live_[fresh.id].planned = std::move(planned);
     open_epochs_ += fresh.last_epoch - fresh.first_epoch + 1;
   } else {
     verdicts_.end(fresh.id);
@@ -214,7 +214,7 @@ void Controller::assign(TrialId k, Place place) {
                      worker.hello.offer.device, worker.hello.offer.numeric_class, clock_.wall_us(),
                      a.first_epoch, a.log.empty() ? "" : from_database(a.log)});
   change(t);
-  executors_.occupy(place, k, planned_bytes(k));
+  executors_.occupy(place, k, planned_for(k).bytes);
   transport_.send(place.worker, encode(out));
 }
 

@@ -8,6 +8,7 @@ namespace brood {
 
 void Controller::lose_worker(Address address, const Lost& lost) {
   const auto held = executors_.remove_worker(address);
+  worker_lost_at_ = clock_.now();
   // Not only what it held: a trial that had ended there may have been told of in vain.
   std::vector<TrialId> hit;
   for (const auto& [k, live] : live_)

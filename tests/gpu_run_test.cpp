@@ -123,6 +123,28 @@ TEST_F(OnGpus, MemoryThatOthersHoldIsWaitedForAndNoTrialIsChargedWithIt) {
   EXPECT_EQ(table(), one);
 }
 
+// Both trials fit the large GPU alone, whose memory others hold: the small one, where they could
+// only fail, is no way out.
+TEST_F(OnGpus, NoTrialFailsOnASmallGpuBecauseOthersUseALargeOne) {
+  write("held", "");
+  write("go.sh",
+        "\"$1\" run x.json -q --set search_space.lr='[0.01, 0.02]' --set "
+        "search_space.filters='[700]' --set trainer.epochs=1 --set "
+        "resources.memory_per_trial=1790000 --set resources.trials_per_device=2 & pid=$!\n"
+        "sql=\"SELECT count(*) FROM trial WHERE why LIKE '%waits for memory of%' OR state = "
+        "'failed'\"\n"
+        "while kill -0 $pid && [ \"$(\"$1\" query --db x.db --csv --sql \"$sql\" 2>&1 | tail -n1 | "
+        "tr -d '\\r')\" != 1 ]; do sleep 0.05; done\n"
+        "rm held; wait $pid\n");
+  const Result result = shell(
+      "BROOD_EMULATED_GPUS='{\"gpus\": 2, \"sizes\": [1000000, 2000000], \"device\": 1, "
+      "\"held\": 1999000, \"held_while\": \"" +
+      path("held") + "\"}' bash go.sh $BROOD");
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_EQ(database().whole("SELECT count(*) FROM trial WHERE state = 'completed'"), 2);
+  EXPECT_EQ(database().text("SELECT DISTINCT device FROM attempt"), "cuda:1");
+}
+
 // `brood train` gives a trial the bits that it has in a run.
 TEST_F(OnGpus, ATrialTrainedInTheForegroundHasItsBits) {
   const std::string one = expected();

@@ -19,6 +19,12 @@ std::string text_of(const Json& json) {
   return json.get<std::string>();
 }
 
+std::int64_t size_of(const Json& sizes, std::size_t gpu, std::size_t gpus) {
+  if (!sizes.is_array() || sizes.size() != gpus || !sizes[gpu].is_number_unsigned())
+    throw UserError(std::string(kEmulatedGpus) + ": /sizes: bytes of each GPU, please");
+  return sizes[gpu].get<std::int64_t>();
+}
+
 EmulatedDevice read_fault(data::ObjectReader& reader) {
   EmulatedDevice out;
   const std::string fault =
@@ -61,6 +67,7 @@ std::vector<EmulatedDevice> emulated_gpus() {
   if (!json.is_object()) throw UserError(std::string(kEmulatedGpus) + " must be a JSON object");
   data::ObjectReader reader(json, "", problems);
   out.resize(static_cast<std::size_t>(reader.whole("gpus", std::nullopt, 1, 64)));
+  const Json* const sizes = reader.find("sizes");
   const std::int64_t bytes = reader.whole("bytes", std::int64_t{1} << 28, 1, kMost);
   const std::int64_t only = reader.whole("device", -1, 0, 63);
   const EmulatedDevice faulty = read_fault(reader);
@@ -71,7 +78,7 @@ std::vector<EmulatedDevice> emulated_gpus() {
     throw UserError(std::string(kEmulatedGpus) + ": " + problem.pointer + ": " + problem.message);
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (only < 0 || only == static_cast<std::int64_t>(i)) out[i] = faulty;
-    out[i].bytes = bytes;
+    out[i].bytes = sizes == nullptr ? bytes : size_of(*sizes, i, out.size());
     if (architectures == nullptr) continue;
     if (!architectures->is_array() || architectures->size() != out.size())
       throw UserError(std::string(kEmulatedGpus) + ": /architectures: one for each GPU, please");

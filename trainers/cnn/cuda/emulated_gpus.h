@@ -15,6 +15,7 @@ namespace brood::cnn::cuda {
 //   gpus           how many
 //   architectures  of each, instead of "emulated"
 //   bytes          of each (256 MiB)
+//   sizes          a list of the bytes of each, instead of them
 //   visible        a list of their numbers: all that this process sees, under new names
 //   fault          illegal_address, hang or no_memory (none)
 //   launch         the fault happens at this launch of a process ...
