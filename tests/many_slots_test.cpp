@@ -148,5 +148,35 @@ TEST(ManySlots, RanksOfOneHostDivideItsDevicesAndOneTooManyIsNotUsed) {
   }
 }
 
+// Others hold the memory of one GPU, and the worker of the other one is killed now and then, long
+// after the start: its trials wait for its replacement.
+TEST(ManySlots, ATrialOfALostWorkerDoesNotGoToADeviceWithoutRoomForIt) {
+  Case c;
+  c.trials = 400;
+  c.toy.crash_share = 0.0;
+  Shape shape = with_slots(1, 1);
+  shape.devices = shape.devices_here = {"cuda:0", "cuda:1"};
+  shape.slice = Millis{1000};  // longer in all than the start is waited for
+  shape.offers = {{"cuda:0", 50U << 20}, {"cuda:1", 200U << 20}};
+  Faults faults;
+  faults.kill_chance = 0.03;
+  Scratch scratch;
+  const Outcome outcome = run(c, scratch.file("a.db"), shape, faults);
+  EXPECT_EQ(outcome.ending.state, "completed");
+  std::string large;  // make_toy_planner()
+  for (const Trial& t : outcome.trials) {
+    double x = 0.0;
+    if (as_real(*t.params.find("x"), x) && x > 0.3)
+      large += (large.empty() ? "" : ", ") + std::to_string(t.id);
+  }
+  sqlite::Connection db(scratch.file("a.db"), sqlite::Access::read);
+  const std::string attempts =
+      "SELECT count(*) FROM attempt a JOIN trial t ON t.id = a.trial WHERE t.number IN (" + large +
+      ") AND ";
+  EXPECT_EQ(db.whole(attempts + "a.device = 'cuda:0'"), 0);
+  EXPECT_GT(db.whole(attempts + "a.attempt > 1"), 3);
+  EXPECT_GT(db.whole("SELECT count(*) FROM attempt WHERE device = 'cuda:0'"), 50);
+}
+
 }  // namespace
 }  // namespace brood::simulation

@@ -12,6 +12,34 @@
 
 namespace brood::simulation {
 
+namespace {
+
+// A trainer that has a device with memory of its own.
+class OnDevice final : public Trainer {
+ public:
+  OnDevice(std::unique_ptr<Trainer> trainer, std::string device, std::uint64_t bytes)
+      : trainer_(std::move(trainer)), device_(std::move(device)), bytes_(bytes) {}
+
+  Offer offer() const override {
+    Offer out = trainer_->offer();
+    out.device = device_;
+    out.bytes = bytes_;
+    return out;
+  }
+  void start(int slot, const Assignment& assignment) override { trainer_->start(slot, assignment); }
+  void stop(int slot) override { trainer_->stop(slot); }
+  void save(int slot) override { trainer_->save(slot); }
+  int wait_on() const override { return trainer_->wait_on(); }
+  std::vector<Event> advance(Millis slice) override { return trainer_->advance(slice); }
+
+ private:
+  const std::unique_ptr<Trainer> trainer_;
+  const std::string device_;
+  const std::uint64_t bytes_;
+};
+
+}  // namespace
+
 // The made-up processes of one node.
 class Cluster::Host final : public ProcessHost {
  public:
@@ -78,7 +106,11 @@ class Cluster::Host final : public ProcessHost {
       hello.build = build_id();
       hello.host = cluster_.host_of(node_);
       hello.pid = worker;
-      child.worker = std::make_unique<Worker>(cluster_.make_trainer_(), hello,
+      auto trainer = cluster_.make_trainer_();
+      if (const auto bytes = cluster_.shape_.offers.find(told.device);
+          bytes != cluster_.shape_.offers.end())
+        trainer = std::make_unique<OnDevice>(std::move(trainer), told.device, bytes->second);
+      child.worker = std::make_unique<Worker>(std::move(trainer), hello,
                                               [this, worker](auto out) { up(worker, out); });
       child.worker->begin();
     } else {

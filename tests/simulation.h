@@ -53,6 +53,7 @@ struct Shape {
   int slots = 1;                                          // trials in each worker
   std::vector<std::string> devices;                       // named by the config
   std::vector<std::string> devices_here;                  // that each node has
+  std::map<std::string, std::uint64_t> offers;            // bytes that a device's worker offers
   bool one_host = false;                                  // all nodes are on it
   bool set_clock = false;  // the wall clock is set forth and back all the time
 };
