@@ -122,7 +122,7 @@ std::optional<Place> Controller::place_for(TrialId k) {
       if (company == 0) break;
     } else {
       why = here;
-      refused.push_back(place.worker);  // with all its slots
+      if (worker.slots.size() > 1) refused.push_back(place.worker);  // with all its slots
     }
   }
   if (best) return best;
