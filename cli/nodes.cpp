@@ -12,11 +12,6 @@ namespace brood {
 
 namespace {
 
-// Which GPU it is, whatever a rank calls it.
-const std::string& identity_of(const Device& device) {
-  return device.uuid.empty() ? device.name : device.uuid;
-}
-
 bool computes_in(const NodeHello& node, const std::string& architecture) {
   return std::any_of(node.numeric_classes.begin(), node.numeric_classes.end(),
                      [&](const std::string& one) { return architecture_of(one) == architecture; });

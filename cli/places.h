@@ -14,11 +14,6 @@
 
 namespace brood {
 
-// Are these GPUs, by name or {"auto"}? Not when empty, or the CPU.
-inline bool are_gpus(const std::vector<std::string>& devices) {
-  return !devices.empty() && devices.front() != "cpu";
-}
-
 // Does the trainer's block ask for bf16, which only a GPU computes in?
 bool asks_for_bf16(const ExperimentSpec& spec);
 

@@ -203,7 +203,7 @@ class Controller {
   void on_told(Address from, const Told& told);
   void on_lost(int node, const Lost& lost);
   std::string common_numeric_class();
-  bool on_gpus() const { return !options_.devices.empty() && options_.devices.front() != "cpu"; }
+  bool on_gpus() const { return are_gpus(options_.devices); }
   void start_nodes();
   void lose_node(int node, const std::string& why);
   void refuse_node(int node, const std::string& why);

@@ -86,9 +86,6 @@ std::vector<std::string> Controller::devices_for(int number) {
   if (usable.empty()) return {};
   const std::string host = nodes.at(number).hello.host;
   // Each rank may see the others' under other names, or see its own alone.
-  const auto identity = [](const Device& device) {
-    return device.uuid.empty() ? device.name : device.uuid;
-  };
   std::set<std::string> taken;
   std::size_t ranks = 0;  // of the host, that have none yet and see one of these
   for (const auto& [other, peer] : nodes) {
@@ -96,9 +93,9 @@ std::vector<std::string> Controller::devices_for(int number) {
     bool sees = false;
     for (const Device& device : peer.hello.devices) {
       if (std::find(peer.devices.begin(), peer.devices.end(), device.name) != peer.devices.end())
-        taken.insert(identity(device));
+        taken.insert(identity_of(device));
       sees = sees || std::any_of(usable.begin(), usable.end(), [&](const Device& mine) {
-               return identity(mine) == identity(device);
+               return identity_of(mine) == identity_of(device);
              });
     }
     if (!peer.set_up && sees) ++ranks;
@@ -106,7 +103,7 @@ std::vector<std::string> Controller::devices_for(int number) {
   std::vector<std::string> mine;
   std::size_t left = 0;
   for (const Device& device : usable)
-    if (!taken.contains(identity(device)) && left++ % ranks == 0) mine.push_back(device.name);
+    if (!taken.contains(identity_of(device)) && left++ % ranks == 0) mine.push_back(device.name);
   if (mine.empty())
     refuse_node(number,
                 "every GPU that it sees has a rank already: one for each GPU of a host, or "

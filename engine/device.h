@@ -16,6 +16,16 @@ struct Device {
   std::uint64_t used = 0;  // bytes, by whoever, when it was looked at
 };
 
+// Are these GPUs, by name or {"auto"}? Not when empty, or the CPU.
+inline bool are_gpus(const std::vector<std::string>& devices) {
+  return !devices.empty() && devices.front() != "cpu";
+}
+
+// Which GPU it is, whatever a process calls it.
+inline const std::string& identity_of(const Device& device) {
+  return device.uuid.empty() ? device.name : device.uuid;
+}
+
 // What trials may have of a GPU with so many bytes, when nobody else uses it. Plans go by this, and
 // a worker takes it: a tenth is left, and of a GPU of more than 2 GiB at least 1 GiB.
 std::uint64_t memory_for_trials(std::uint64_t bytes);
@@ -30,7 +40,7 @@ struct Devices {
 // nothing on a machine without a driver. Takes some 10 ms where there is one.
 Devices find_devices(const std::string& library = "libnvidia-ml.so.1");
 
-// "sm_90" of the numeric class "cuda/sm_90/bf16/1"; empty for one of CPUs.
+// "sm_90" of the numeric class "cuda/sm_90/bf16/2"; empty for one of CPUs.
 std::string architecture_of(const std::string& numeric_class);
 
 // "cuda:3" is 3; -1 for every other text.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <thread>
 #include <utility>
 
 #include "engine/error.h"
@@ -145,49 +144,6 @@ cuda::FusedOptions options_for(const TrainerSetup& setup, const std::string& dev
   return options;
 }
 
-// The only trial of its engine.
-class AloneOnGpu final : public Training {
- public:
-  AloneOnGpu(std::unique_ptr<cuda::Runtime> runtime, const cuda::FusedOptions& options,
-             TrainingInput input, Assignment assignment)
-      : engine_(std::move(runtime), options),
-        input_(std::move(input)),
-        assignment_(std::move(assignment)) {
-    admit();
-  }
-
-  std::optional<Report> step() override {
-    constexpr Millis kSlice{50};
-    if (!trial_) {  // others use the device's memory
-      std::this_thread::sleep_for(kSlice);
-      engine_.advance(Millis{0});
-      admit();
-      return std::nullopt;
-    }
-    engine_.advance(kSlice);
-    return engine_.take_report(*trial_);
-  }
-  void save(const std::string& path) const override {
-    if (!trial_)
-      throw UserError("the training waits for memory of the GPU: there is nothing to save");
-    engine_.save(*trial_, path);
-  }
-  std::int64_t steps() const override { return trial_ ? engine_.steps(*trial_) : 0; }
-  bool saves_any_time() const override { return trial_.has_value(); }
-
- private:
-  void admit() {
-    if (std::exchange(tried_, engine_.changes()) == engine_.changes()) return;
-    trial_ = engine_.admit(input_, assignment_);
-  }
-
-  mutable cuda::FusedEngine engine_;
-  const TrainingInput input_;
-  const Assignment assignment_;
-  std::optional<int> trial_;
-  std::uint64_t tried_ = 0;
-};
-
 }  // namespace
 
 std::unique_ptr<Trainer> make_on_gpu(const TrainerSetup& setup, cuda::MakeInput make_input) {
@@ -204,7 +160,7 @@ std::unique_ptr<Training> make_training_on_gpu(const TrainerSetup& setup, Traini
                                                const Assignment& assignment) {
   const std::string device = device_of(setup);
   const cuda::FusedOptions options = options_for(setup, device);  // before it is seen alone
-  return std::make_unique<AloneOnGpu>(make_runtime(device), options, std::move(input), assignment);
+  return cuda::make_lone_training(make_runtime(device), options, std::move(input), assignment);
 }
 
 }  // namespace brood::cnn

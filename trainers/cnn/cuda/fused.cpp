@@ -1,6 +1,7 @@
 #include "trainers/cnn/cuda/fused.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -9,7 +10,7 @@ namespace brood::cnn::cuda {
 namespace {
 
 // What one slot sees of the engine.
-class FusedTraining final : public Training {
+class FusedTraining : public Training {
  public:
   FusedTraining(std::shared_ptr<FusedEngine> engine, TrainingInput input, Assignment assignment)
       : engine_(std::move(engine)), input_(std::move(input)), assignment_(std::move(assignment)) {
@@ -31,6 +32,10 @@ class FusedTraining final : public Training {
   bool saves_any_time() const override { return trial_.has_value(); }
   std::int64_t steps() const override { return trial_ ? engine_->steps(*trial_) : -1; }
 
+ protected:
+  FusedEngine& engine() const { return *engine_; }
+  bool waits() const { return !trial_; }
+
  private:
   // Not again before there may be room.
   void admit() {
@@ -46,6 +51,25 @@ class FusedTraining final : public Training {
   std::optional<FusedEngine::Needs> needs_;  // while it waits
   std::optional<int> trial_;                 // nullopt: it waits for room
   std::uint64_t tried_ = 0;                  // changes when it was last tried
+};
+
+// The only trial of its engine, which it drives itself.
+class LoneTraining final : public FusedTraining {
+ public:
+  using FusedTraining::FusedTraining;
+
+  std::optional<Report> step() override {
+    constexpr Millis kSlice{50};
+    if (waits()) std::this_thread::sleep_for(kSlice);  // others use the device's memory
+    engine().advance(waits() ? Millis{0} : kSlice);
+    return FusedTraining::step();
+  }
+  void save(const std::string& path) const override {
+    if (waits())
+      throw UserError("the training waits for memory of the GPU: there is nothing to save");
+    FusedTraining::save(path);
+  }
+  std::int64_t steps() const override { return waits() ? 0 : FusedTraining::steps(); }
 };
 
 class Fused final : public Trainer {
@@ -106,6 +130,12 @@ std::unique_ptr<Trainer> make_fused(Offer offer, std::string objective, MakeInpu
                                     std::unique_ptr<Runtime> runtime, FusedOptions options) {
   return std::make_unique<Fused>(std::move(offer), objective, make_input,
                                  std::make_shared<FusedEngine>(std::move(runtime), options));
+}
+
+std::unique_ptr<Training> make_lone_training(std::unique_ptr<Runtime> runtime, FusedOptions options,
+                                             TrainingInput input, Assignment assignment) {
+  return std::make_unique<LoneTraining>(std::make_shared<FusedEngine>(std::move(runtime), options),
+                                        std::move(input), std::move(assignment));
 }
 
 }  // namespace brood::cnn::cuda

@@ -18,4 +18,9 @@ using MakeInput = std::function<TrainingInput(const Assignment&)>;
 std::unique_ptr<Trainer> make_fused(Offer offer, std::string objective, MakeInput make_input,
                                     std::unique_ptr<Runtime> runtime, FusedOptions options = {});
 
+// One trial that has the device for itself, and trains while it is asked for its next report. It
+// too waits for room.
+std::unique_ptr<Training> make_lone_training(std::unique_ptr<Runtime> runtime, FusedOptions options,
+                                             TrainingInput input, Assignment assignment);
+
 }  // namespace brood::cnn::cuda
